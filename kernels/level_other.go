@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package kernels
+
+func supported() []*level {
+	portable := portable()
+	return []*level{portable.finish()}
+}

@@ -1,0 +1,114 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/collective/transport"
+)
+
+const (
+	// A peer that refuses connections for this long has gone: it listened before its
+	// address became known.
+	refusedFor = time.Second
+	// How long a lane may take to be made. The peer lives and needs to do nothing for it.
+	laneWithin = 10 * time.Second
+)
+
+// dial connects to a peer for a lane or as control connection, and tries again until ctx
+// ends where that may help. It returns a PeerError of what doesn't get better.
+func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*net.TCPConn, error) {
+	var refused time.Time // since when
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		c, again, err := m.try(ctx, peer, lane)
+		if err == nil {
+			return c, nil
+		}
+		if !again {
+			return nil, &transport.PeerError{Rank: peer.Rank, Host: peer.Host, Err: err}
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		m.mu.Lock()
+		m.last[peer.Rank] = err
+		m.mu.Unlock()
+		switch {
+		case !errors.Is(err, syscall.ECONNREFUSED):
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		case time.Since(refused) > refusedFor:
+			return nil, &transport.PeerError{Rank: peer.Rank, Host: peer.Host, Err: fmt.Errorf(
+				"%w: nobody listens at %s any more", transport.ErrLost, peer.Addr)}
+		}
+		pause(ctx, wait)
+	}
+}
+
+// try connects once. again says whether a failure may pass.
+func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *net.TCPConn, again bool, err error) {
+	f := m.fabric
+	dialer := net.Dialer{Timeout: f.c.Handshake}
+	dialled, err := dialer.DialContext(ctx, "tcp", peer.Addr)
+	if err != nil {
+		return nil, true, err
+	}
+	c := dialled.(*net.TCPConn)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer func() {
+		if !stop() || err != nil {
+			c.Close()
+			conn = nil
+			if err == nil {
+				again, err = true, context.Cause(ctx)
+			}
+		}
+	}()
+
+	c.SetDeadline(time.Now().Add(f.c.Handshake))
+	script, theirs, err := greet(c, f.key, hello{
+		gen: m.gen, from: uint32(m.self), to: uint32(peer.Rank), lane: lane, version: f.c.Version,
+	})
+	if err != nil {
+		return nil, !errors.Is(err, transport.ErrVersion), err
+	}
+	if err := tune(c, lane == controlLane, f.c.Silence); err != nil {
+		return nil, false, err
+	}
+	c.SetDeadline(time.Time{}) // the peer answers when it joins the generation
+	no, err := script.verdict(c, theirs)
+	switch {
+	case errors.Is(err, transport.ErrAuth):
+		return nil, false, err
+	case err != nil:
+		return nil, true, err
+	case no == nil:
+		return c, false, nil
+	}
+	switch no.status {
+	case statusVersion:
+		return nil, false, versionError(f.c.Version, no.theirs)
+	case statusStale:
+		return nil, false, staleError(m.gen, no.newest)
+	case statusBusy:
+		return nil, true, fmt.Errorf("rank %d has no room for early connections", peer.Rank)
+	default:
+		return nil, false, fmt.Errorf("%w: %s is not rank %d of generation %d, or has rank %d already",
+			transport.ErrLost, peer.Addr, peer.Rank, m.gen, m.self)
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,82 @@
+package control
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// SecretBytes is the size of a job's secret.
+const SecretBytes = 32
+
+// Env is what a worker is told in its environment. The secret is not part of it: it comes
+// through the inherited descriptor SecretFD.
+type Env struct {
+	Job        string // job's ID
+	Broker     string // host:port of the control plane
+	Member     string // this process's member ID
+	Host       string // this host's name
+	Slot       int
+	Bind       string // address that the data plane listens on
+	SecretFD   int
+	Checkpoint Checkpointing
+
+	// For programs that don't know gorun.
+	Rank, LocalRank, WorldSize, LocalWorldSize int
+	MasterAddr                                 string
+	MasterPort                                 int
+}
+
+// Checkpointing is where and how often to save.
+type Checkpointing struct {
+	Dir    string // "" for none
+	Every  int    // steps; 0 for only at the end or on request
+	Keep   int    // how many to retain
+	Resume bool
+}
+
+// Environ renders e as NAME=VALUE pairs, with the twins that torch.distributed and Horovod
+// programs look for.
+func (e Env) Environ() []string {
+	n := strconv.Itoa
+	env := []string{
+		"GORUN_JOB=" + e.Job, "GORUN_BROKER=" + e.Broker, "GORUN_MEMBER=" + e.Member,
+		"GORUN_HOST=" + e.Host, "GORUN_SLOT=" + n(e.Slot), "GORUN_BIND=" + e.Bind,
+		"GORUN_SECRET_FD=" + n(e.SecretFD),
+		"GORUN_CHECKPOINT_DIR=" + e.Checkpoint.Dir, "GORUN_CHECKPOINT_EVERY=" + n(e.Checkpoint.Every),
+		"GORUN_CHECKPOINT_KEEP=" + n(e.Checkpoint.Keep), "GORUN_RESUME=" + strconv.FormatBool(e.Checkpoint.Resume),
+		"RANK=" + n(e.Rank), "LOCAL_RANK=" + n(e.LocalRank), "WORLD_SIZE=" + n(e.WorldSize),
+		"LOCAL_WORLD_SIZE=" + n(e.LocalWorldSize),
+		"MASTER_ADDR=" + e.MasterAddr, "MASTER_PORT=" + n(e.MasterPort),
+		"HOROVOD_RANK=" + n(e.Rank), "HOROVOD_SIZE=" + n(e.WorldSize),
+		"HOROVOD_LOCAL_RANK=" + n(e.LocalRank), "HOROVOD_LOCAL_SIZE=" + n(e.LocalWorldSize),
+		"HOROVOD_CROSS_RANK=0", "HOROVOD_CROSS_SIZE=1",
+	}
+	return env
+}
+
+// ParseEnv reads what Environ wrote. ok is false where gorun did not start this process.
+func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
+	e.Job, ok = lookup("GORUN_JOB")
+	if !ok {
+		return Env{}, false, nil
+	}
+	text := func(name string) string { v, _ := lookup(name); return v }
+	number := func(name string) int {
+		v := text(name)
+		n, bad := strconv.Atoi(v)
+		if bad != nil && err == nil {
+			err = fmt.Errorf("%s=%q is not a number: start the program with gorun", name, v)
+		}
+		return n
+	}
+	e.Broker, e.Member, e.Host, e.Bind = text("GORUN_BROKER"), text("GORUN_MEMBER"), text("GORUN_HOST"), text("GORUN_BIND")
+	e.Slot, e.SecretFD = number("GORUN_SLOT"), number("GORUN_SECRET_FD")
+	e.Checkpoint = Checkpointing{
+		Dir: text("GORUN_CHECKPOINT_DIR"), Every: number("GORUN_CHECKPOINT_EVERY"),
+		Keep: number("GORUN_CHECKPOINT_KEEP"), Resume: strings.EqualFold(text("GORUN_RESUME"), "true"),
+	}
+	e.Rank, e.LocalRank, e.WorldSize, e.LocalWorldSize = number("RANK"), number("LOCAL_RANK"), number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE")
+	e.MasterAddr, e.MasterPort = text("MASTER_ADDR"), number("MASTER_PORT")
+	return e, true, err
+}

@@ -1,0 +1,165 @@
+package control
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// testBroker is a real NATS server with a job's credentials. It can be stopped and started
+// again on the same port.
+type testBroker struct {
+	t      testing.TB
+	secret [SecretBytes]byte
+	addr   string
+	port   int
+	server *server.Server
+}
+
+func startTestBroker(t testing.TB) *testBroker {
+	b := &testBroker{t: t, secret: [SecretBytes]byte{1, 2, 3}, port: -1}
+	b.start()
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *testBroker) start() {
+	b.t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: b.port, NoLog: true, NoSigs: true, MaxPayload: MaxMessage,
+		Username: User, Password: BrokerPassword(b.secret),
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		b.t.Fatal("broker is not ready after 10 s")
+	}
+	b.server, b.addr = s, s.Addr().String()
+	b.port = s.Addr().(*net.TCPAddr).Port
+}
+
+func (b *testBroker) stop() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+func (b *testBroker) connect() *nats.Conn {
+	b.t.Helper()
+	nc, err := nats.Connect("nats://"+b.addr, nats.UserInfo(User, BrokerPassword(b.secret)),
+		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	return nc
+}
+
+func (b *testBroker) dial(member string) *Client {
+	b.t.Helper()
+	c, err := Dial(context.Background(), Env{Job: "j1", Broker: b.addr, Member: member}, b.secret)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// log records what a Hub's handler was told, as channels.
+type log struct {
+	members  chan rendezvous.Member
+	reports  chan Report
+	failures chan Failure
+	finishes chan Finish
+	saved    chan Saved
+	lines    chan string
+}
+
+func newLog() *log {
+	return &log{
+		make(chan rendezvous.Member, 1000), make(chan Report, 1000), make(chan Failure, 1000),
+		make(chan Finish, 1000), make(chan Saved, 1000), make(chan string, 1000),
+	}
+}
+
+func (l *log) Registered(m rendezvous.Member) { l.members <- m }
+func (l *log) Reported(r Report)              { l.reports <- r }
+func (l *log) Failed(f Failure)               { l.failures <- f }
+func (l *log) Finished(f Finish)              { l.finishes <- f }
+func (l *log) Saved(s Saved)                  { l.saved <- s }
+func (l *log) Stranded(Stranded)              {}
+func (l *log) Said(member, line string)       { l.lines <- member + ": " + line }
+
+// job is a hub on a broker of its own.
+type job struct {
+	*testBroker
+	log   *log
+	store *rendezvous.Memory
+	hub   *Hub
+}
+
+func startJob(t testing.TB) *job {
+	t.Helper()
+	j := &job{testBroker: startTestBroker(t), log: newLog(), store: rendezvous.NewMemory()}
+	hub, err := NewHub(j.connect(), "j1", j.store, j.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hub.Close() })
+	j.hub = hub
+	return j
+}
+
+func TestWorkerTellsTheHub(t *testing.T) {
+	j := startJob(t)
+	c := j.dial("m0")
+	ctx := t.Context()
+
+	want := rendezvous.Member{ID: "m0", Host: "h1", Addr: "127.0.0.1:1", Slot: 3, PID: 4711}
+	if err := c.Register(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-j.log.members; got != want {
+		t.Errorf("registered %+v, want %+v", got, want)
+	}
+	loss := 0.5
+	for step := range 10 {
+		if err := c.Report(Report{Member: "m0", Step: step, Loss: &loss}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Finish(ctx, Finish{Member: "m0", Step: 9, Summary: []string{"test accuracy 97.9 %"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(j.log.reports); n != 10 {
+		t.Errorf("%d reports arrived before the finish, want 10", n)
+	}
+	if f := <-j.log.finishes; f.Step != 9 || len(f.Summary) != 1 {
+		t.Errorf("finish arrived as %+v", f)
+	}
+	if err := c.Fail(ctx, Failure{Member: "m0", Kind: KindError, Detail: "bad", Status: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if f := <-j.log.failures; f.Detail != "bad" || f.Kind != KindError {
+		t.Errorf("failure arrived as %+v", f)
+	}
+	if err := c.Saved(ctx, Saved{Step: 5, Path: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-j.log.saved; s.Path != "p" {
+		t.Errorf("saved arrived as %+v", s)
+	}
+	if err := c.Say(ctx, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-j.log.lines; s != "m0: hello" {
+		t.Errorf("line arrived as %q", s)
+	}
+}

@@ -1,0 +1,106 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/gorun-ml/gorun/internal/control"
+)
+
+// brokerReady bounds the start of a broker. It takes milliseconds on an idle machine.
+const brokerReady = 10 * time.Second
+
+// broker carries a job's control plane: a NATS server inside the launcher, on a port of its
+// own, that knows one user with the job's password. It keeps nothing: what must survive is
+// state that its clients ask for again.
+type broker struct {
+	server *server.Server
+	secret [control.SecretBytes]byte
+}
+
+// startBroker starts a broker on any free port of the bind address.
+func startBroker(ctx context.Context, bind string, secret [control.SecretBytes]byte) (*broker, error) {
+	return startBrokerOn(ctx, bind, server.RANDOM_PORT, secret)
+}
+
+func startBrokerOn(ctx context.Context, bind string, port int, secret [control.SecretBytes]byte) (*broker, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := canListen(ctx, bind, max(port, 0)); err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName:   "gorun",
+		Host:         bind,
+		Port:         port,
+		Username:     control.User,
+		Password:     control.BrokerPassword(secret),
+		AuthTimeout:  2,
+		MaxPayload:   control.MaxMessage,
+		PingInterval: 2 * time.Second, // a dead host's connection is closed after two without an answer
+		MaxPingsOut:  2,
+		// A stopped worker must not hold up the others: its connection is closed when it
+		// doesn't read for so long, or when so much is waiting for it.
+		WriteDeadline:    2 * time.Second,
+		MaxPending:       16 << 20,
+		NoLog:            true,
+		NoSigs:           true,
+		NoSystemAccount:  true,
+		MaxSubTokens:     16,
+		MaxClosedClients: 16,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("control plane on %s: %w", bind, err)
+	}
+	s.Start()
+	b := &broker{server: s, secret: secret}
+	if !s.ReadyForConnections(brokerReady) {
+		b.close()
+		return nil, fmt.Errorf("control plane on %s: not ready after %v: is the machine overloaded?", bind, brokerReady)
+	}
+	return b, nil
+}
+
+// canListen says why an address can't be listened on. The server itself would only log it.
+func canListen(ctx context.Context, bind string, port int) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(bind, fmt.Sprint(port)))
+	switch {
+	case err == nil:
+		return l.Close()
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("control plane: port %d on %s is in use by another program: choose another one", port, bind)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("control plane: this host has no address %s: %w", bind, err)
+	}
+	return fmt.Errorf("control plane on %s: %w", bind, err)
+}
+
+// addr is where workers reach the broker, as host:port.
+func (b *broker) addr() string { return b.server.Addr().String() }
+
+// connect returns a connection inside the process, for the launcher's own use.
+func (b *broker) connect() (*nats.Conn, error) {
+	nc, err := nats.Connect("", nats.InProcessServer(b.server), nats.Name("launcher"),
+		nats.UserInfo(control.User, control.BrokerPassword(b.secret)),
+		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.NoCallbacksAfterClientClose(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		return nil, fmt.Errorf("control plane: connecting inside the launcher: %w", err)
+	}
+	return nc, nil
+}
+
+// close ends the broker and its connections, and returns when its goroutines have ended.
+func (b *broker) close() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}

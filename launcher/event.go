@@ -1,0 +1,123 @@
+package launcher
+
+import (
+	"os"
+	"syscall"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// An event is something that happened to a job. The supervisor handles them one at a time.
+type event interface{ isEvent() }
+
+type (
+	// evStarted: the agent has started a candidate.
+	evStarted struct {
+		member string
+		pid    int
+	}
+	// evNotStarted: the agent could not start a candidate.
+	evNotStarted struct {
+		member string
+		err    error
+	}
+	// evExited: a candidate's process has ended, and its process group with it.
+	evExited struct {
+		member string
+		end    ending
+	}
+	// evDrained: all that a candidate has written has been read. It follows evExited.
+	evDrained struct {
+		member string
+		tail   tail
+	}
+	evRegistered struct{ member rendezvous.Member }
+	evReported   struct{ report control.Report }
+	evFailed     struct{ failure control.Failure }
+	evFinished   struct{ finish control.Finish }
+	evSaved      struct{ saved control.Saved }
+	evStranded   struct{ stranded control.Stranded }
+	evSaid       struct{ member, line string }
+	// evHost: gossip has something to say about another host.
+	evHost struct{ sighting hostSighting }
+	// evSignal: somebody wants the job to stop.
+	evSignal struct{ signal syscall.Signal }
+	// evBroken: the launcher itself cannot go on.
+	evBroken struct{ err error }
+	// evTick: a deadline may have passed.
+	evTick struct{}
+)
+
+func (evStarted) isEvent()    {}
+func (evNotStarted) isEvent() {}
+func (evExited) isEvent()     {}
+func (evDrained) isEvent()    {}
+func (evRegistered) isEvent() {}
+func (evReported) isEvent()   {}
+func (evFailed) isEvent()     {}
+func (evFinished) isEvent()   {}
+func (evSaved) isEvent()      {}
+func (evStranded) isEvent()   {}
+func (evSaid) isEvent()       {}
+func (evHost) isEvent()       {}
+func (evSignal) isEvent()     {}
+func (evBroken) isEvent()     {}
+func (evTick) isEvent()       {}
+
+// An act is what the supervisor does about an event.
+type act interface{ isAct() }
+
+type (
+	// actStart starts a candidate. Attempt counts how often a gang was started.
+	actStart struct {
+		member  string
+		slot    int
+		attempt int
+	}
+	// actSignal sends a signal to a candidate's process group.
+	actSignal struct {
+		member string
+		signal syscall.Signal
+	}
+	// actCommit makes a generation the current one.
+	actCommit struct {
+		prev uint64
+		next rendezvous.Generation
+	}
+	// actCommand asks all ranks for something.
+	actCommand struct{ command control.Command }
+	// actLabel says which rank a candidate's output is to be shown as.
+	actLabel struct {
+		member string
+		rank   int
+	}
+	// actNote tells people something.
+	actNote struct{ line string }
+)
+
+func (actStart) isAct()   {}
+func (actSignal) isAct()  {}
+func (actCommit) isAct()  {}
+func (actCommand) isAct() {}
+func (actLabel) isAct()   {}
+func (actNote) isAct()    {}
+
+// ending is how a process ended: with a status, or by a signal.
+type ending struct {
+	status int
+	signal syscall.Signal // 0 for none
+}
+
+func endingOf(state *os.ProcessState) ending {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return ending{status: 128 + int(ws.Signal()), signal: ws.Signal()}
+	}
+	return ending{status: state.ExitCode()}
+}
+
+// tail is the end of what a candidate wrote to its standard error.
+type tail struct {
+	lines []string
+	panic string // the line that says why a Go program panicked, if it did
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gorun-ml/gorun/launcher"
+)
+
+// command is one call of gorun.
+type command struct {
+	options launcher.Options
+	ranks   string // -np as typed
+	signals <-chan os.Signal
+	listen  func() // begins to take signals instead of dying from them
+	status  int
+}
+
+const long = `Start PROGRAM on several ranks, connect them and keep them alive. PROGRAM is a
+.go file, a Go package or any executable; ARGS go to it untouched. For example:
+  gorun -np 4 train.go --epochs 3      built once, trained by 4 ranks
+  gorun -np 4 python3 script.py        any program that reads RANK, WORLD_SIZE`
+
+const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
+
+Usage: {{.UseLine}}
+{{else}}Usage: gorun [flags] PROGRAM [ARGS...]
+       gorun {bench|doctor|ps|topology|version|completion} [--help]
+
+{{.Long}}
+{{end}}{{if .HasAvailableLocalFlags}}
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{end}}`
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:                   "gorun [flags] PROGRAM [ARGS...]",
+		Short:                 "Train on several ranks",
+		Long:                  long,
+		Args:                  cobra.ArbitraryArgs,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		RunE:                  c.run,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault // files
+		},
+	}
+	o := &c.options
+	f := root.Flags()
+	f.SetInterspersed(false)
+	f.SortFlags = false
+	f.StringVarP(&c.ranks, "np", "n", "", fmt.Sprintf("ranks; also -np `N` (default: one a core, %d)", runtime.GOMAXPROCS(0)))
+	f.IntVar(&o.Restarts, "restarts", launcher.DefaultRestarts, "start dead ranks anew, `N` times")
+	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
+	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
+	f.IntVar(&o.Checkpoint.Keep, "checkpoint-keep", launcher.DefaultKeep, "keep the newest `N`")
+	f.BoolVar(&o.Checkpoint.Resume, "resume", false, "go on from the newest checkpoint")
+	f.StringVar(&o.Output, "output", "", "keep what ranks write in `DIR`/rank-N.log")
+	f.StringVar(&o.Metrics, "metrics", "", "write a line of JSON a step to `FILE`")
+	f.StringVar(&o.Verdict, "verdict", "", "write how the job ended to `FILE`, as JSON")
+	f.BoolVar(&o.Gang, "gang", false, "the program does not call worker.Run")
+	f.BoolVarP(&o.Quiet, "quiet", "q", false, "show nothing but why the job failed")
+	f.DurationVar(&o.StartTimeout, "start-timeout", launcher.DefaultStartTimeout, "`TIME` until worker.Run is called")
+	f.DurationVar(&o.Grace, "grace", launcher.DefaultGrace, "`TIME` for ranks to end")
+	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
+	f.StringVar(&o.Transport, "transport", "", "between ranks of a host: auto, shm or tcp")
+	f.BoolVar(&o.Deterministic, "deterministic", false, "measure nothing that changes rounding")
+	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
+	f.BoolP("help", "h", false, "show this screen")
+	for _, rare := range []string{"oversubscribe", "help"} { // the screen has 24 lines
+		_ = f.MarkHidden(rare) // the flags exist
+	}
+	root.SetHelpTemplate(helpTemplate)
+	for _, dirs := range []string{"checkpoint", "output"} {
+		_ = root.MarkFlagDirname(dirs) // the flags exist
+	}
+	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(versionCommand(), doctorCommand(), psCommand(), topologyCommand(), c.benchCommand(), rankCommand())
+	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
+	return root
+}
+
+// run is gorun with a program.
+func (c *command) run(cmd *cobra.Command, args []string) error {
+	o := &c.options
+	o.RestartsSet = cmd.Flags().Changed("restarts")
+	if len(args) > 0 {
+		o.Program, o.Args = args[0], args[1:]
+	}
+	typed := os.Args[1:]
+	o.Command, o.ProgramAt = typed, len(typed)-len(args)
+	var err error
+	if o.NP, err = c.np(cmd); err != nil {
+		return err
+	}
+	return c.launch()
+}
+
+// np is how many ranks were asked for.
+func (c *command) np(cmd *cobra.Command) (int, error) {
+	if !cmd.Flags().Changed("np") {
+		return runtime.GOMAXPROCS(0), nil
+	}
+	return launcher.ParseRanks(c.ranks)
+}
+
+// launch runs the job of the options.
+func (c *command) launch() error {
+	o := &c.options
+	o.Environ = os.Environ()
+	if err := o.Inherit(os.LookupEnv); err != nil {
+		return err
+	}
+	o.Runtime = launcher.RuntimeFolder(os.LookupEnv)
+	o.Stdout, o.Stderr = os.Stdout, os.Stderr
+	c.listen()
+	c.status = launcher.Run(*o, c.signals)
+	return nil
+}
+
+// usage turns what is wrong with the command line into one clear line.
+func usage(err error) *launcher.Refusal {
+	text := err.Error()
+	if strings.HasPrefix(text, "unknown") {
+		text += ": gorun --help lists gorun's own; a program's flags come after PROGRAM"
+	}
+	return launcher.Usage(text)
+}
+
+// normalise writes -np, which everybody who knows mpirun types, the way the parser knows it.
+// It stops at PROGRAM: what comes after it belongs to the program.
+func normalise(cmd *cobra.Command, args []string) []string {
+	args = slices.Clone(args)
+	for _, name := range []string{"topology", "bench", "allreduce"} { // commands that have -np
+		if len(args) > 0 && args[0] == name {
+			if sub, _, err := cmd.Find(args[:1]); err == nil && sub.Name() == name {
+				return append(args[:1], normalise(sub, args[1:])...)
+			}
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if a == "-np" || strings.HasPrefix(a, "-np=") {
+			args[i] = "-" + a
+			a = args[i]
+		} else if digits, ok := strings.CutPrefix(a, "-np"); ok {
+			if _, err := strconv.Atoi(digits); err == nil {
+				args[i] = "--np=" + digits
+				continue
+			}
+		}
+		if a == "--" || !strings.HasPrefix(a, "-") || a == "-" {
+			break
+		}
+		if takesNext(cmd, a) {
+			i++
+		}
+	}
+	return args
+}
+
+// takesNext says whether the value of a flag is the argument after it.
+func takesNext(cmd *cobra.Command, arg string) bool {
+	if strings.Contains(arg, "=") {
+		return false
+	}
+	if name, ok := strings.CutPrefix(arg, "--"); ok {
+		f := cmd.Flags().Lookup(name)
+		return f != nil && f.NoOptDefVal == ""
+	}
+	last := arg[len(arg)-1:] // of shorthands written together
+	f := cmd.Flags().ShorthandLookup(last)
+	return f != nil && f.NoOptDefVal == ""
+}

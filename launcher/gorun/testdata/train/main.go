@@ -1,0 +1,92 @@
+// Command train is a small training program for the scripts, which can go wrong on demand.
+package main
+
+import (
+	"context"
+	"flag"
+	"math"
+	"os"
+	"syscall"
+
+	"github.com/gorun-ml/gorun/worker"
+	"github.com/gorun-ml/gorun/worker/graph"
+	G "gorgonia.org/gorgonia"
+)
+
+var (
+	epochs = flag.Int("epochs", 10, "")
+	hidden = flag.Int("hidden", 16, "")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill or nan")
+	victim = flag.String("victim", "2", "RANK that goes wrong")
+	at     = flag.Int("at", 20, "step at which it does")
+	save   = flag.String("save", "", "")
+)
+
+func main() { worker.Main(train) }
+
+const inputs, samples = 4, 320
+
+func row(sample int, rows ...[]float32) error {
+	sum := 0.0
+	for i := range rows[0] {
+		v := math.Sin(float64(sample*(i+1)) * 0.37)
+		rows[0][i] = float32(v)
+		sum += v
+	}
+	rows[1][0] = float32(math.Tanh(sum))
+	return nil
+}
+
+func train(ctx context.Context) error {
+	odd := os.Getenv("RANK") == *victim
+	units := *hidden
+	if odd && *fault == "shape" {
+		units++
+	}
+	model, err := graph.New(func(g *G.ExprGraph, rows int) (graph.Net, error) {
+		x := graph.Input(g, "x", rows, inputs)
+		y := graph.Input(g, "y", rows, 1)
+		w1 := graph.Param(g, "w1", graph.HeNormal(1, "w1"), inputs, units)
+		b1 := graph.Param(g, "b1", graph.Zeros(), units)
+		w2 := graph.Param(g, "w2", graph.HeNormal(1, "w2"), units, 1)
+		b2 := graph.Param(g, "b2", graph.Zeros(), 1)
+		out := G.Must(graph.Linear(G.Must(graph.ReLU(G.Must(graph.Linear(x, w1, b1)))), w2, b2))
+		loss := G.Must(graph.SquaredError(out, y))
+		return graph.Net{Inputs: G.Nodes{x, y}, Params: G.Nodes{w1, b1, w2, b2}, Losses: loss, Outputs: out}, nil
+	})
+	if err != nil {
+		return err
+	}
+	state := &worker.State{Model: model, Optimizer: graph.Solver(G.NewAdamSolver()), Rate: worker.Constant(0.01)}
+	return worker.Run(ctx, state, func(_ context.Context, s *worker.Session) error {
+		for step := range s.Steps(worker.Sampler{Samples: samples, Batch: 16, Epochs: *epochs, Seed: 1}) {
+			if odd && step.Number == *at && s.Generation() == 1 {
+				switch *fault {
+				case "panic":
+					panic("the flux capacitor is empty")
+				case "exit":
+					os.Exit(3)
+				case "kill":
+					if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+						return err
+					}
+				}
+			}
+			read := row
+			if odd && *fault == "nan" && step.Number == *at {
+				read = func(sample int, rows ...[]float32) error {
+					rows[0][0], rows[1][0] = float32(math.NaN()), 0
+					return nil
+				}
+			}
+			if _, err := s.Train(step, read); err != nil {
+				return err
+			}
+		}
+		s.Summary("%d steps done", s.StepsDone())
+		if *save == "" {
+			return nil
+		}
+		return s.Save(*save)
+	})
+}

@@ -1,0 +1,286 @@
+package launcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// gangish says whether the program may do without joining.
+func (j *job) gangish() bool { return j.Gang || !j.Source }
+
+func (j *job) hasJoined() bool { return !j.joined.IsZero() }
+
+// candidates yields the current candidate of each slot.
+func (j *job) candidates() []*candidate {
+	var all []*candidate
+	for i := range j.slots {
+		if c := j.slots[i].current; c != nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// start starts the next candidate of a slot.
+func (j *job) start(i int, now time.Time) {
+	s := &j.slots[i]
+	s.started++
+	s.startAt = time.Time{}
+	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, started: now, since: now}
+	if old := s.current; old != nil {
+		c.rank = old.rank
+		if !slices.ContainsFunc(j.gen.Members, func(m rendezvous.Member) bool { return m.ID == old.member }) && old.drained {
+			delete(j.members, old.member)
+		}
+	}
+	s.current = c
+	j.members[c.member] = c
+	j.do(actStart{member: c.member, slot: i, attempt: j.attempt})
+	if c.rank != i {
+		j.do(actLabel{c.member, c.rank})
+	}
+}
+
+func (j *job) startAll(now time.Time) {
+	for i := range j.slots {
+		j.start(i, now)
+	}
+}
+
+func (j *job) register(m rendezvous.Member, now time.Time) {
+	c := j.members[m.ID]
+	if c == nil || c.exited || c.registered || j.phase >= restarting {
+		return
+	}
+	if j.Gang {
+		j.fail(Cause{Rank: c.rank, Host: j.Host, PID: c.pid, Kind: control.KindLaunch, member: c.member, Detail: "called worker.Run although --gang says that no rank does: leave out --gang"}, control.StatusUsage, now)
+		return
+	}
+	m.Slot = c.slot // the launcher's word counts
+	if m.PID == 0 {
+		m.PID = c.pid
+	}
+	c.registered, c.record, c.since = true, m, now
+	if j.hasJoined() {
+		return
+	}
+	j.joined = now
+	for _, other := range j.candidates() { // those that ended before it was clear that ranks join
+		if other.exited && other.end.status == 0 {
+			j.blame(other, now)
+			return
+		}
+	}
+}
+
+func (j *job) report(r control.Report) {
+	if c := j.members[r.Member]; c != nil {
+		c.step = max(c.step, r.Step)
+	}
+	j.steps = max(j.steps, r.Step)
+	j.epochs = max(j.epochs, r.Epoch)
+}
+
+func (j *job) failed(f control.Failure, now time.Time) {
+	c := j.members[f.Member]
+	if c == nil || c.exited {
+		return
+	}
+	if f.Kind == control.KindHelp {
+		if j.phase == training {
+			j.stop(now, control.Command{Stop: true, Why: f.Detail})
+		}
+		return
+	}
+	own := true
+	if f.Blame != nil && f.Generation == j.gen.ID && *f.Blame >= 0 && *f.Blame < len(j.gen.Members) {
+		c = j.members[j.gen.Members[*f.Blame].ID]
+		own = c.member == f.Member
+	}
+	if own || c.failure == nil {
+		c.failure, c.since = &f, now
+	}
+	if own && j.cause != nil && j.cause.member == c.member && j.cause.Kind == f.Kind {
+		j.cause.Detail = verb(f.Kind) + f.Detail // it knows best
+	}
+	if f.Saved != "" {
+		j.saved = f.Saved
+	}
+	if deterministic(f) {
+		j.blame(c, now)
+	}
+}
+
+// stranded has the ranks connect anew, unless that has not helped before.
+func (j *job) stranded(s control.Stranded, now time.Time) {
+	c := j.members[s.Member]
+	if c == nil || c.exited || s.Generation != j.gen.ID || j.phase != training {
+		return
+	}
+	c.stranded = s.Generation
+	if j.steps > j.stuckAt || j.stuckFrom == 0 {
+		j.stuckAt, j.stuckFrom = j.steps, s.Generation
+	}
+	if tried := s.Generation - j.stuckFrom; tried >= mostStranded {
+		j.fail(Cause{
+			Rank: c.rank, Host: j.Host, PID: c.pid, Step: j.steps, Kind: control.KindLost, member: c.member,
+			Detail: fmt.Sprintf("lost its connections again after connecting anew %d times without a step between: %s", tried, s.Detail),
+		}, control.StatusTemporary, now)
+	}
+}
+
+func (j *job) finish(f control.Finish, now time.Time) {
+	c := j.members[f.Member]
+	if c == nil {
+		return
+	}
+	c.finished, c.summary, c.since = f.Generation, f.Summary, now
+	j.steps = max(j.steps, f.Step)
+	c.step = max(c.step, f.Step)
+	if j.phase != training || j.gen.ID == 0 {
+		return
+	}
+	for _, m := range j.gen.Members {
+		if j.members[m.ID].finished != j.gen.ID {
+			return
+		}
+	}
+	next := rendezvous.Generation{ID: j.gen.ID + 1, Members: j.gen.Members, Why: "every rank has finished", Done: true}
+	j.do(actCommit{j.gen.ID, next})
+	j.gen = next
+	j.phase = finishing
+	j.dropStarts()
+	j.killAt = now.Add(j.Grace)
+}
+
+func (j *job) exited(c *candidate, end ending, now time.Time) {
+	if c.exited {
+		return
+	}
+	c.exited, c.end, c.since = true, end, now
+	switch {
+	case j.phase == stopping || j.phase == restarting:
+	case j.phase == finishing:
+		if end.status != 0 && !j.killed(now) {
+			j.blame(c, now)
+		}
+	case j.hasJoined():
+		if end.status != 0 || c.failure != nil || c.finished != j.gen.ID || j.gen.ID == 0 {
+			j.replace(c, now)
+		}
+	case end.status == 0 && c.failure == nil && j.gangish():
+	case j.gangish() && j.GangRestarts && j.restarts < j.Restarts:
+		j.restarts++
+		c.remedy = fmt.Sprintf("starting all ranks anew (restart %d of %d)", j.restarts, j.Restarts)
+		j.phase = restarting
+		j.killAt = now.Add(j.Grace)
+		j.signalAll(syscall.SIGTERM)
+	default:
+		j.blame(c, now)
+	}
+}
+
+// replace starts a joined rank anew, or ends the job where that is not allowed or no use.
+func (j *job) replace(c *candidate, now time.Time) {
+	f := c.failure
+	if f == nil && c.end.status == 0 || f != nil && deterministic(*f) {
+		j.blame(c, now)
+		return
+	}
+	if j.restarts >= j.Restarts {
+		if f != nil && f.Kind == control.KindLost {
+			if j.suspect == nil {
+				cause, status := causeOf(c, j.Host, j.steps)
+				j.suspect, j.suspectS = &cause, status
+				j.blameAt = now.Add(settleLost)
+			}
+			return
+		}
+		j.blame(c, now)
+		return
+	}
+	j.restarts++
+	s := &j.slots[c.slot]
+	s.failures++
+	s.startAt = now.Add(backOff(s.failures))
+	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
+	for i := range j.slots { // who finished and left before it was known that all had is needed again
+		if o := j.slots[i].current; o.exited && j.slots[i].startAt.IsZero() {
+			j.slots[i].startAt = now
+		}
+	}
+}
+
+func (j *job) drained(c *candidate, t tail) {
+	if c.drained {
+		return
+	}
+	c.drained, c.tail = true, t
+	cause, status := causeOf(c, j.Host, j.steps)
+	if c.remedy != "" {
+		j.note("%s: %s", oneLine(cause.String()), c.remedy)
+	}
+	// Its last words may say more than its status did.
+	if j.cause != nil && j.cause.member == c.member && c.end.signal == 0 && j.cause.Kind == control.KindExit {
+		j.cause, j.status = &cause, status
+	} else if j.cause != nil && j.cause.member == c.member {
+		j.cause.Stderr = t.lines
+	}
+}
+
+// mustRegister is when a candidate has to have registered; zero for never.
+func (j *job) mustRegister(c *candidate) time.Time {
+	if c.registered || c.exited || j.phase != training {
+		return time.Time{}
+	}
+	from := c.started
+	if j.gangish() {
+		if !j.hasJoined() {
+			return time.Time{}
+		}
+		if j.joined.After(from) {
+			from = j.joined
+		}
+	}
+	return from.Add(j.StartTimeout)
+}
+
+// regroup commits the next generation if there is to be one.
+func (j *job) regroup(now time.Time) {
+	if j.phase != training || !j.hasJoined() {
+		return
+	}
+	var seen []rendezvous.Sighting
+	for _, c := range j.members {
+		if c.registered && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
+			seen = append(seen, rendezvous.Sighting{
+				Member: c.record, By: j.Host, State: c.state(), Since: c.since, Failures: j.slots[c.slot].failures, Stranded: c.stranded,
+			})
+		}
+	}
+	slices.SortFunc(seen, func(a, b rendezvous.Sighting) int { return strings.Compare(a.Member.ID, b.Member.ID) })
+	next, why, ok := rendezvous.Next(j.gen, seen, now, rendezvous.Policy{Min: j.NP, Max: j.NP})
+	if !ok {
+		return
+	}
+	next.Why = why
+	j.do(actCommit{j.gen.ID, next})
+	if j.gen.ID > 0 {
+		j.note("generation %d: %s", next.ID, why)
+	}
+	j.gen = next
+	for r, m := range next.Members {
+		c := j.members[m.ID]
+		c.generation = next.ID
+		if c.rank != r {
+			c.rank = r
+			j.do(actLabel{c.member, r})
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package launcher
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/gorun-ml/gorun/internal/control"
+)
+
+// Metrics is one completed step, as a line of the metrics file. For a step that was done
+// again, in a later generation, there are several lines: the highest generation counts.
+type Metrics struct {
+	T          float64  `json:"t"` // Unix seconds with microseconds, of the last rank
+	Generation uint64   `json:"generation"`
+	Size       int      `json:"size"`
+	Step       int      `json:"step"`
+	Epoch      int      `json:"epoch"`
+	Loss       *float64 `json:"loss"` // null if it was not finite
+	Samples    int      `json:"samples"`
+	ComputeMS  float64  `json:"compute_ms"` // means over the ranks
+	CommMS     float64  `json:"comm_ms"`
+	InputMS    float64  `json:"input_ms"`
+
+	last control.Report // for progress
+}
+
+// ledger puts the reports of all ranks together, step by step.
+type ledger struct {
+	open map[stepID]*tally
+	last stepID // the newest that was closed
+}
+
+type stepID struct {
+	generation uint64
+	step       int
+}
+
+func (a stepID) compare(b stepID) int {
+	switch {
+	case a.generation != b.generation:
+		return int(int64(a.generation - b.generation))
+	default:
+		return a.step - b.step
+	}
+}
+
+// tally is a step that some ranks have reported.
+type tally struct {
+	id      stepID
+	members []string
+	m       Metrics
+}
+
+// maxOpen bounds how far ranks may be apart, in steps, before a step is closed without those
+// that have not reported it.
+const maxOpen = 4096
+
+func newLedger() *ledger { return &ledger{open: map[stepID]*tally{}} }
+
+// add takes one rank's report and returns the steps that it closes, in order. A step is
+// closed when all ranks of its generation have reported it. Since the reports of a rank
+// arrive in order, what older steps and generations still miss then will not come any more.
+func (l *ledger) add(r control.Report) []Metrics {
+	id := stepID{r.Generation, r.Step}
+	if id.compare(l.last) <= 0 {
+		return nil
+	}
+	t := l.open[id]
+	if t == nil {
+		t = &tally{id: id, m: Metrics{Generation: r.Generation, Size: r.Size, Step: r.Step, Epoch: r.Epoch, Loss: r.Loss, Samples: r.Samples}}
+		l.open[id] = t
+	}
+	if slices.Contains(t.members, r.Member) {
+		return nil
+	}
+	t.members = append(t.members, r.Member)
+	t.m.T = max(t.m.T, r.T)
+	t.m.ComputeMS += r.ComputeMS
+	t.m.CommMS += r.CommMS
+	t.m.InputMS += r.InputMS
+	t.m.last = r
+	switch {
+	case len(t.members) >= r.Size:
+		return l.closeUpTo(id)
+	case len(l.open) > maxOpen:
+		oldest := id
+		for other := range l.open {
+			if other.compare(oldest) < 0 {
+				oldest = other
+			}
+		}
+		return l.closeUpTo(oldest)
+	}
+	return nil
+}
+
+// rest closes everything: no more reports will come.
+func (l *ledger) rest() []Metrics {
+	newest := l.last
+	for id := range l.open {
+		if id.compare(newest) > 0 {
+			newest = id
+		}
+	}
+	return l.closeUpTo(newest)
+}
+
+func (l *ledger) closeUpTo(id stepID) []Metrics {
+	var closed []*tally
+	for other, t := range l.open {
+		if other.compare(id) <= 0 {
+			closed = append(closed, t)
+			delete(l.open, other)
+		}
+	}
+	slices.SortFunc(closed, func(a, b *tally) int { return a.id.compare(b.id) })
+	l.last = id
+	lines := make([]Metrics, len(closed))
+	for i, t := range closed {
+		n := float64(len(t.members))
+		t.m.ComputeMS /= n
+		t.m.CommMS /= n
+		t.m.InputMS /= n
+		lines[i] = t.m
+	}
+	return lines
+}
+
+// metricsFile is where --metrics goes: a line a step, each written at once.
+type metricsFile struct {
+	f   *os.File
+	err error
+}
+
+// openMetrics empties the file, or goes on with it.
+func openMetrics(path string, goOn bool) (*metricsFile, error) {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if !goOn {
+		flags |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &metricsFile{f: f}, nil
+}
+
+// write appends lines. Only the first error is returned: training doesn't end for it.
+func (w *metricsFile) write(lines []Metrics) error {
+	if w == nil || w.err != nil {
+		return nil
+	}
+	var data []byte
+	for _, m := range lines {
+		line, err := m.line()
+		if err != nil {
+			return err
+		}
+		data = append(data, line...)
+	}
+	_, w.err = w.f.Write(data)
+	return w.err
+}
+
+// line is the step as one line of JSON. Time is written with all its microseconds, which
+// the shortest form of a float64 would not show.
+func (m Metrics) line() ([]byte, error) {
+	type fields Metrics // without the method
+	data, err := json.Marshal(struct {
+		T json.Number `json:"t"`
+		fields
+	}{json.Number(fmt.Sprintf("%.6f", m.T)), fields(m)})
+	if err != nil {
+		return nil, fmt.Errorf("metrics of step %d: %w", m.Step, err)
+	}
+	return append(data, '\n'), nil
+}
+
+func (w *metricsFile) close() error {
+	if w == nil {
+		return nil
+	}
+	return w.f.Close()
+}

@@ -1,0 +1,371 @@
+// Package launcher starts the ranks of a job and keeps them alive until there is a verdict.
+//
+// An agent starts candidates and tells of their ends; ranks tell of themselves over the
+// broker; the supervisor has job decide what to do about it, and does it.
+package launcher
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// errSignalled ends a build.
+type errSignalled struct{ signal syscall.Signal }
+
+func (e errSignalled) Error() string { return "stopped by " + signalName(e.signal) }
+
+// Run runs one job to its end, tells people and machines how it ended, and returns the exit
+// status. Each signal that arrives asks it to stop; the second ends everything at once.
+// At its end nothing is left running: it kills all children of this process, whoever
+// started them.
+func Run(o Options, signals <-chan os.Signal) int {
+	began := time.Now()
+	var id [2]byte
+	_, _ = rand.Read(id[:]) // never fails
+	l := &launch{Options: o, job: hex.EncodeToString(id[:]), began: began}
+	l.host, _ = os.Hostname()
+	if l.host == "" {
+		l.host = "localhost"
+	}
+	v, err := l.run(signals)
+	if err != nil {
+		v = l.refused(err)
+	}
+	return l.conclude(v, err)
+}
+
+// launch is one call of Run.
+type launch struct {
+	Options
+	job    string
+	host   string
+	began  time.Time
+	bin    binary
+	broker string
+	ports  map[int]int // by attempt of a gang
+	out    *output
+}
+
+// run does all of Run but telling the verdict.
+func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
+	if err := l.check(); err != nil {
+		return Verdict{}, err
+	}
+	if err := l.absolute(); err != nil {
+		return Verdict{}, err
+	}
+	folder, err := os.MkdirTemp("", "gorun-"+l.job+"-") // 0700
+	if err != nil {
+		return Verdict{}, refuse("folder for the job: %v", err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
+	l.bin, err = l.build(folder, signals)
+	if err != nil {
+		return Verdict{}, err
+	}
+	l.out, err = newOutput(newSink(l.Stdout), newSink(l.Stderr), l.Output, l.Quiet, !l.Checkpoint.Resume)
+	if err != nil {
+		return Verdict{}, refuse("--output: %v", err)
+	}
+	l.out.bare = l.Own
+	return l.launch(folder, signals)
+}
+
+// means says by what gradients travel, where ranks are expected to join. That ranks of a
+// host can't share memory after all, they say themselves.
+func (l *launch) means() string {
+	switch {
+	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
+		return ""
+	case l.Transport == "tcp":
+		return " · over tcp"
+	}
+	return " · over shared memory"
+}
+
+// absolute makes the paths that ranks are told independent of where they run.
+func (l *launch) absolute() error {
+	if l.Checkpoint.Dir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(l.Checkpoint.Dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return refuse("--checkpoint: %v", err)
+	}
+	l.Checkpoint.Dir = dir
+	return nil
+}
+
+// build makes the program executable. A signal ends it.
+func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	built := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case s := <-signals:
+			if n, ok := s.(syscall.Signal); ok {
+				cancel(errSignalled{n})
+			}
+		case <-built:
+		}
+	}()
+	b, err := build(ctx, l.Program, folder)
+	close(built)
+	<-watched
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	return b, err
+}
+
+// launch starts the control plane and the ranks, and returns when nothing runs any more.
+func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	metrics, err := l.openMetrics()
+	if err != nil {
+		return Verdict{}, err
+	}
+	var secret [control.SecretBytes]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	b, err := startBroker(ctx, l.Bind, secret)
+	if err != nil {
+		return Verdict{}, &Refusal{Status: control.StatusNoHost, Text: err.Error()}
+	}
+	defer b.close()
+	l.broker = b.addr()
+	nc, err := b.connect()
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer nc.Close()
+
+	store := rendezvous.NewMemory()
+	s := newSupervisor(newJob(l.rules(), time.Now()))
+	hub, err := control.NewHub(nc, l.job, store, s)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer func() { _ = hub.Close() }() // it has told all it had to tell
+	agent := newAgent(secret[:], l.out, s.tell)
+	agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
+	s.store, s.agent, s.command, s.order = store, agent, hub.Command, l.order
+	s.out, s.metrics, s.plain = l.out, metrics, !l.out.stderr.terminal
+	if err := hub.ServePS(s.ps); err != nil {
+		return Verdict{}, err
+	}
+	entry, err := enter(l.Runtime, jobEntry{
+		Job: l.job, PID: os.Getpid(), Broker: l.broker, Password: control.BrokerPassword(secret),
+		Started: l.began, Command: quote(append([]string{"gorun"}, l.Command...)), Folder: folder,
+	})
+	if err != nil {
+		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
+	}
+	defer entry.leave(l.Runtime, l.job)
+
+	hosts, err := startMembership(gossip{Job: l.job, Host: l.host, Bind: l.Bind, Secret: secret})
+	if err != nil {
+		return Verdict{}, &Refusal{Status: control.StatusNoHost, Text: err.Error()}
+	}
+	defer func() { _ = hosts.close() }() // nobody is left to be told
+
+	relayed := make(chan struct{})
+	go func() {
+		defer close(relayed)
+		for {
+			select {
+			case sig := <-signals:
+				if n, ok := sig.(syscall.Signal); ok {
+					s.tell(evSignal{n})
+				}
+			case h := <-hosts.sightings():
+				s.tell(evHost{h})
+			case <-s.ended:
+				return
+			}
+		}
+	}()
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on 1 host" + l.means() + " · job " + l.job)
+	v := s.supervise(ctx)
+	<-relayed
+	if left := agent.close(drainBound); left > 0 {
+		l.out.note(fmt.Sprintf("processes that can't be killed, waiting in the kernel: %d", left))
+	}
+	if err := metrics.close(); err != nil {
+		l.out.note("--metrics: " + err.Error())
+	}
+	return v, nil
+}
+
+func (l *launch) openMetrics() (*metricsFile, error) {
+	if l.Metrics == "" {
+		return nil, nil
+	}
+	m, err := openMetrics(l.Metrics, l.Checkpoint.Resume)
+	if err != nil {
+		return nil, refuse("--metrics: %v", err)
+	}
+	return m, nil
+}
+
+func (l *launch) rules() rules {
+	return rules{
+		Job: l.job, Host: l.host, NP: l.NP, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
+		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
+		Checkpoint: l.Checkpoint.Dir != "",
+	}
+}
+
+// order says how to start a candidate.
+func (l *launch) order(a actStart) (order, error) {
+	port, err := l.masterPort(a.attempt)
+	if err != nil {
+		return order{}, err
+	}
+	env := control.Env{
+		Job: l.job, Broker: l.broker, Member: a.member, Host: l.host, Slot: a.slot, Bind: l.Bind,
+		SecretFD: 3, Checkpoint: l.Checkpoint,
+		Rank: a.slot, LocalRank: a.slot, WorldSize: l.NP, LocalWorldSize: l.NP,
+		MasterAddr: l.Bind, MasterPort: port,
+	}
+	if ip := net.ParseIP(l.Bind); ip != nil && ip.IsUnspecified() {
+		env.MasterAddr = DefaultBind // an address that can be connected to
+	}
+	return order{member: a.member, rank: a.slot, path: l.bin.path, args: l.Args, env: merge(l.Environ, append(env.Environ(), l.network()...))}, nil
+}
+
+// network tells ranks how to communicate, in any language: worker reads it too.
+func (l *launch) network() []string {
+	return []string{"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"), "GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic)}
+}
+
+// masterPort is a free port for a gang's own rendezvous, another one each time it starts:
+// the former may still be held by what is closing.
+func (l *launch) masterPort(attempt int) (int, error) {
+	if port, ok := l.ports[attempt]; ok {
+		return port, nil
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(l.Bind, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port // the address of a TCP listener
+	if err := ln.Close(); err != nil {
+		return 0, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+	}
+	if l.ports == nil {
+		l.ports = map[int]int{}
+	}
+	l.ports[attempt] = port
+	return port, nil
+}
+
+// merge is base with the variables of own in place of those of the same name.
+func merge(base, own []string) []string {
+	names := map[string]bool{}
+	for _, kv := range own {
+		name, _, _ := strings.Cut(kv, "=")
+		names[name] = true
+	}
+	kept := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return names[name]
+	})
+	return append(kept, own...)
+}
+
+// refused is the verdict of a job that did not come to start its ranks.
+func (l *launch) refused(err error) Verdict {
+	v := Verdict{
+		Job: l.job, Status: control.StatusTemporary, Seconds: time.Since(l.began).Seconds(),
+		Started: float64(l.began.UnixMicro()) / 1e6,
+		Cause:   &Cause{Rank: -1, Host: l.host, Kind: control.KindLaunch, Detail: err.Error()},
+	}
+	var r *Refusal
+	var s errSignalled
+	switch {
+	case errors.As(err, &r):
+		v.Status = r.Status
+		v.Cause.Stderr = r.Lines[:min(len(r.Lines), tailLines)]
+	case errors.As(err, &s):
+		v.Status = 128 + int(s.signal)
+		v.Cause.Kind = control.KindStopped
+	}
+	return v
+}
+
+// conclude tells the verdict, and why it was refused if it was.
+func (l *launch) conclude(v Verdict, refused error) int {
+	if !v.OK && v.Saved != "" {
+		v.Resume = l.resume()
+	}
+	var lines []string
+	switch {
+	case refused != nil:
+		lines = refusalLines(refused)
+	case v.OK && !l.Quiet && v.Summary != "":
+		lines = []string{v.Summary}
+	case !v.OK:
+		if l.Quiet {
+			for _, line := range v.Cause.Stderr {
+				lines = append(lines, fmt.Sprintf("[%d] %s", v.Cause.Rank, line))
+			}
+		}
+		lines = append(lines, "gorun: "+v.Line())
+	}
+	if l.Verdict != "" {
+		if err := v.write(l.Verdict); err != nil {
+			lines = append(lines, "gorun: "+err.Error())
+			if v.OK {
+				v.Status = control.StatusCheckpoint
+			}
+		}
+	}
+	if l.out == nil {
+		for _, line := range lines {
+			_, _ = fmt.Fprintln(l.Stderr, line) // there is nowhere else to say it
+		}
+		return v.Status
+	}
+	_ = l.out.close(lines...) // there is nowhere else to say it
+	return v.Status
+}
+
+// refusalLines is what people read about a job that was not started.
+func refusalLines(err error) []string {
+	lines := []string{"gorun: " + oneLine(err.Error())}
+	var r *Refusal
+	if errors.As(err, &r) {
+		lines = append(lines, r.Lines...)
+	}
+	return lines
+}
+
+// Refuse tells a refusal that came before Run could be called, such as a flag that does not
+// exist: one line, and the verdict file if there is to be one. It returns the exit status.
+func Refuse(err error, verdict string, stderr *os.File) int {
+	l := &launch{Options: Options{Verdict: verdict, Stderr: stderr}, began: time.Now()}
+	l.host, _ = os.Hostname()
+	return l.conclude(l.refused(err), err)
+}

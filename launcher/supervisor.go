@@ -1,0 +1,215 @@
+package launcher
+
+import (
+	"context"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// starter starts and ends candidates: the boundary between decisions and processes. An
+// agent is one.
+type starter interface {
+	start(o order) (pid int, err error)
+	signal(member string, s syscall.Signal)
+	label(member string, rank int)
+}
+
+// supervisor carries a job from its first rank to its verdict: one loop that takes events,
+// has job decide, and acts.
+type supervisor struct {
+	job     *job
+	store   rendezvous.Store
+	agent   starter
+	command func(control.Command) error
+	order   func(actStart) (order, error)
+	out     *output
+	metrics *metricsFile
+	plain   bool // no live line
+
+	events   chan event
+	asks     chan chan<- []RankState
+	ended    chan struct{}
+	ledger   *ledger
+	progress *progress
+}
+
+// RankState is what gorun ps tells of one rank.
+type RankState struct {
+	Job        string `json:"job"`
+	Rank       int    `json:"rank"`
+	Host       string `json:"host"`
+	PID        int    `json:"pid"`
+	Generation uint64 `json:"generation"`
+	Step       int    `json:"step"`
+}
+
+func newSupervisor(j *job) *supervisor {
+	s := &supervisor{job: j, events: make(chan event, 1024), asks: make(chan chan<- []RankState), ended: make(chan struct{}), ledger: newLedger()}
+	s.progress = newProgress(j.started)
+	return s
+}
+
+// tell hands an event to the loop. After the loop's end it does nothing.
+func (s *supervisor) tell(e event) {
+	select {
+	case s.events <- e:
+	case <-s.ended:
+	}
+}
+
+// supervise runs the job to its end.
+func (s *supervisor) supervise(ctx context.Context) Verdict {
+	defer close(s.ended)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	s.act(ctx, s.job.begin(time.Now()))
+	for s.job.phase != over {
+		wait := time.Hour
+		if d := s.job.deadline(); !d.IsZero() {
+			wait = max(time.Until(d), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case e := <-s.events:
+			s.handle(ctx, e)
+		case answer := <-s.asks:
+			answer <- s.ranks()
+		case <-timer.C:
+			s.handle(ctx, evTick{})
+		}
+	}
+	for { // reports that were on their way
+		select {
+		case e := <-s.events:
+			if r, ok := e.(evReported); ok {
+				s.report(r.report)
+			}
+			continue
+		default:
+		}
+		break
+	}
+	s.completed(s.ledger.rest())
+	return s.job.verdict(time.Now())
+}
+
+func (s *supervisor) handle(ctx context.Context, e event) {
+	if r, ok := e.(evReported); ok {
+		s.report(r.report)
+	}
+	s.act(ctx, s.job.handle(e, time.Now()))
+}
+
+// act does what the job decided. What comes of it is handled at once, before other events.
+func (s *supervisor) act(ctx context.Context, acts []act) {
+	for len(acts) > 0 {
+		a := acts[0]
+		acts = acts[1:]
+		var then event
+		switch a := a.(type) {
+		case actStart:
+			o, err := s.order(a)
+			pid := 0
+			if err == nil {
+				pid, err = s.agent.start(o)
+			}
+			if then = (evStarted{a.member, pid}); err != nil {
+				then = evNotStarted{a.member, err}
+			}
+		case actSignal:
+			s.agent.signal(a.member, a.signal)
+		case actLabel:
+			s.agent.label(a.member, a.rank)
+		case actCommit:
+			if err := s.store.Commit(ctx, a.prev, a.next); err != nil {
+				then = evBroken{err}
+			}
+		case actCommand:
+			if err := s.command(a.command); err != nil {
+				then = evBroken{err}
+			}
+		case actNote:
+			s.out.note(a.line)
+		}
+		if then != nil {
+			acts = append(acts, s.job.handle(then, time.Now())...)
+		}
+	}
+}
+
+func (s *supervisor) report(r control.Report) {
+	if r.Size < 1 || r.Step < 0 {
+		return
+	}
+	s.completed(s.ledger.add(r))
+}
+
+func (s *supervisor) completed(steps []Metrics) {
+	if len(steps) == 0 {
+		return
+	}
+	if err := s.metrics.write(steps); err != nil {
+		s.out.note("--metrics: " + err.Error() + ": steps are missing there; the job goes on")
+	}
+	for _, m := range steps {
+		if line := s.progress.add(m, time.Now(), s.plain); line != "" {
+			s.out.plain(line)
+		}
+	}
+	s.out.progress(s.progress.line())
+}
+
+// ps is the state for gorun ps. It may be called from any goroutine.
+func (s *supervisor) ps() any {
+	answer := make(chan []RankState, 1)
+	select {
+	case s.asks <- answer:
+		return <-answer
+	case <-s.ended:
+		return []RankState{}
+	}
+}
+
+// ranks is the state of the processes that live.
+func (s *supervisor) ranks() []RankState {
+	ranks := []RankState{}
+	for _, c := range s.job.candidates() {
+		if c.exited {
+			continue
+		}
+		r := RankState{s.job.Job, c.rank, s.job.Host, c.pid, c.generation, c.step}
+		if !s.job.hasJoined() {
+			r.Generation = uint64(s.job.attempt)
+		}
+		ranks = append(ranks, r)
+	}
+	slices.SortFunc(ranks, func(a, b RankState) int { return a.Rank - b.Rank })
+	return ranks
+}
+
+// Registered, Reported, Failed, Finished, Saved and Said make supervisor a control.Handler.
+
+// Registered tells that a candidate is ready.
+func (s *supervisor) Registered(m rendezvous.Member) { s.tell(evRegistered{m}) }
+
+// Reported tells of a step that one rank has completed.
+func (s *supervisor) Reported(r control.Report) { s.tell(evReported{r}) }
+
+// Failed tells why a rank gives up.
+func (s *supervisor) Failed(f control.Failure) { s.tell(evFailed{f}) }
+
+// Finished tells that a rank's training function has returned.
+func (s *supervisor) Finished(f control.Finish) { s.tell(evFinished{f}) }
+
+// Saved tells of a durable checkpoint.
+func (s *supervisor) Saved(c control.Saved) { s.tell(evSaved{c}) }
+
+// Stranded tells of a rank that lives and has lost its connections.
+func (s *supervisor) Stranded(c control.Stranded) { s.tell(evStranded{c}) }
+
+// Said tells what a worker wants people to read.
+func (s *supervisor) Said(member, line string) { s.tell(evSaid{member, line}) }

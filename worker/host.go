@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"runtime"
 
+	"github.com/gorun-ml/gorun/collective/transport"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
 
@@ -18,7 +19,7 @@ func hostName(machine, bind string) string {
 	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()):
 		return machine
 	}
-	return machine + "/" + bind
+	return machine + transport.HostSeparator + bind
 }
 
 // processors is how many a rank of a host may use, where all of its ranks share them.

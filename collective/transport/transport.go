@@ -42,9 +42,13 @@ type Tag struct {
 type Peer struct {
 	Rank int
 	ID   string // member ID
-	Host string
+	Host string // what its ranks share: a machine or, after HostSeparator, one of its networks
 	Addr string
 }
+
+// HostSeparator stands in a host's name between its machine and its network: hosts of one
+// machine share its cores, and reach each other over links.
+const HostSeparator = "/"
 
 // Conn is one ordered lane to one peer. One goroutine may send while another receives.
 // All calls end with an error once the mesh that made the connection is closed.

@@ -16,6 +16,7 @@ const flows = true
 // threads would be woken by all that arrives. One goroutine writes while another reads.
 type descriptor struct {
 	fd       int
+	low      int           // bytes that wake who sleeps until there are some; 0 for as at first, 1
 	out, in  [3]unix.Iovec // parts of what is written and read
 	outgoing unix.Msghdr
 }
@@ -130,6 +131,15 @@ func sleep(out, in *descriptor) error {
 		return err
 	}
 	return nil
+}
+
+// wakeAt has sleep wait for so many bytes, or for the end. The kernel gives them room.
+func (d *descriptor) wakeAt(bytes int) error {
+	if bytes == max(d.low, 1) {
+		return nil
+	}
+	d.low = bytes
+	return unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes)
 }
 
 // interrupt wakes who sleeps on the socket. Nothing is told to the peer.

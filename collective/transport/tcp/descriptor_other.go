@@ -18,6 +18,7 @@ func describe(*net.TCPConn) (*descriptor, error) { return nil, errors.ErrUnsuppo
 
 func (*descriptor) write(_, _, _ []byte) (int, error) { return 0, errors.ErrUnsupported }
 func (*descriptor) read(_, _ []byte) (int, error)     { return 0, errors.ErrUnsupported }
+func (*descriptor) wakeAt(int) error                  { return nil }
 func (*descriptor) interrupt()                        {}
 func (*descriptor) close()                            {}
 

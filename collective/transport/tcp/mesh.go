@@ -66,7 +66,7 @@ func newMesh(f *Fabric, gen uint64, self int, peers []transport.Peer) (*Mesh, er
 	if len(m.peers) == 0 {
 		close(m.full)
 	}
-	m.patience = f.c.patience(len(neighbours(m.peers, m.host, f.Addr())) + 1)
+	m.patience = f.c.patience(neighbours(m.peers, m.host, f.Addr()) + 1)
 	m.ctx, m.cancel = context.WithCancelCause(f.ctx)
 	return m, nil
 }

@@ -23,6 +23,7 @@ type incoming struct {
 	summed bool // it carries a checksum
 	sum    uint32
 	got    int // bytes of the payload that are here
+	left   int // bytes of it that are still to come, when last looked at
 	folded int // bytes of the payload that are in their place
 
 	buf      []byte // what was read and not yet used is buf[from:to]
@@ -105,7 +106,7 @@ func (l *lane) pull(tag transport.Tag, p []byte, fold transport.Fold, raw bool) 
 			return moved, false, l.broken(fmt.Errorf("%w: %w", transport.ErrCorrupt, errSum))
 		}
 	}
-	in.begun = false
+	in.begun, in.left = false, 0
 	return moved, true, nil
 }
 
@@ -203,6 +204,7 @@ func (l *lane) more(p []byte, fold transport.Fold, settled, raw bool) (moved int
 	if n > 0 {
 		l.arrived(n, p, fold)
 	}
+	in.left = len(p) - in.got
 	return n, err
 }
 

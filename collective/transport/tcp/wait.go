@@ -3,6 +3,7 @@ package tcp
 import (
 	"net"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gorun-ml/gorun/collective/transport"
@@ -23,6 +24,10 @@ const (
 	// Where ranks share cores, who waits offers its core so often before it sleeps: most
 	// often the one it waits for is ready to run, and the kernel need not wake it up.
 	yieldTimes = 100
+
+	// Of a long payload from another host, who waits sleeps until so much of it is there:
+	// a link brings it packet by packet, and waking up for each would take a core.
+	batchBytes = 64 << 10
 )
 
 // patience is what who waits does before it sleeps.
@@ -51,18 +56,19 @@ func (c *Config) patience(ranks int) patience {
 	}
 }
 
-// neighbours is the peers on this host: those of which it is said, and those that listen at this
-// fabric's own IP address.
-func neighbours(peers map[int]transport.Peer, host, addr string) []int {
+// neighbours is how many peers are on this machine: on this host, at this fabric's own IP
+// address, or on a host of the same machine with a network of its own.
+func neighbours(peers map[int]transport.Peer, host, addr string) (n int) {
 	own, _, _ := net.SplitHostPort(addr)
-	var ranks []int
-	for rank, p := range peers {
+	machine, _, _ := strings.Cut(host, transport.HostSeparator)
+	for _, p := range peers {
 		ip, _, _ := net.SplitHostPort(p.Addr)
-		if p.Host == host || ip == own {
-			ranks = append(ranks, rank)
+		theirs, _, _ := strings.Cut(p.Host, transport.HostSeparator)
+		if theirs == machine || ip == own {
+			n++
 		}
 	}
-	return ranks
+	return n
 }
 
 // Wait returns when out may take more or in may have more.
@@ -104,6 +110,13 @@ func (m *Mesh) sleep(out, in *lane) error {
 		}
 		defer in.use.RUnlock()
 		i = in.fd
+		low := 1
+		if in.far() {
+			low = batchBytes
+		}
+		if err := i.wakeAt(low); err != nil {
+			return err
+		}
 	} else if in != nil {
 		i = o
 	}
@@ -114,10 +127,15 @@ func (m *Mesh) sleep(out, in *lane) error {
 	return err
 }
 
+// far says that much of a payload from another host is still to come.
+func (l *lane) far() bool { return l.sum && l.incoming.left > 2*batchBytes }
+
 // again says whether it is worth looking again before sleeping.
 func (m *Mesh) again(out, in *lane) bool {
 	var w *idle
 	switch {
+	case in != nil && in.far():
+		return false
 	case in == nil:
 		w = &out.idleOut
 	case out == nil:

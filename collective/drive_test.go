@@ -47,7 +47,7 @@ func TestDrivenSizes(t *testing.T) {
 // A rank whose connections only block works with ranks that drive theirs.
 func TestDrivenBesideBlocking(t *testing.T) {
 	setup := collectivetest.Setup{Fabric: func(rank int) (transport.Fabric, error) {
-		c := tcp.Config{Job: "test", Version: "test"}
+		c := tcp.Config{Job: "test", Version: "test", CRC32C: kernels.CRC32C}
 		if rank == 1 {
 			c.Wrap = func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }
 		}

@@ -130,4 +130,5 @@ var avx512 = assembly{
 		BFloat16: {Float32: float32ToBFloat16AVX512},
 	},
 	magnitude: magnitudeFloat32AVX512,
+	checksum:  checksumAVX512,
 }

@@ -12,6 +12,7 @@ type level struct {
 	divide    [BFloat16 + 1]func(dst []byte, by float64)
 	convert   [BFloat16 + 1][BFloat16 + 1]func(dst, src []byte) // by type of dst, then of src
 	magnitude func(x []byte) uint32                             // largest bits of a float32 without its sign
+	checksum  func(crc uint32, p []byte) uint32
 }
 
 // levels are those that this processor can run, the fastest last. All give the same bits.

@@ -13,6 +13,7 @@ type assembly struct {
 	divide    [BFloat16 + 1]func(dst *byte, n int, by float64)
 	convert   [BFloat16 + 1][BFloat16 + 1]func(dst, src *byte, n int)
 	magnitude func(src *byte, n int) uint32
+	checksum  func(crc uint32, src *byte, n int) uint32 // nil where the processor can't
 }
 
 // supported asks the processor, and whether the operating system saves its registers.
@@ -57,8 +58,21 @@ func (s *assembly) over(l level) *level {
 		}
 		return most
 	}
+	if s.checksum != nil && cpu.X86.HasAVX512VPCLMULQDQ {
+		tail := l.checksum
+		l.checksum = func(crc uint32, p []byte) uint32 {
+			if whole := len(p) &^ (checked - 1); whole > 0 {
+				crc = ^s.checksum(^crc, &p[0], whole)
+				p = p[whole:]
+			}
+			return tail(crc, p)
+		}
+	}
 	return l.finish()
 }
+
+// checked is how many bytes a checksum takes at a time.
+const checked = 256
 
 // step is how many bytes of type t a vector takes: Float16 fills it after being widened.
 func (s *assembly) step(t Type) int {

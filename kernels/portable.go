@@ -13,7 +13,7 @@ type number interface {
 
 // portable is the level that every processor can run, to be finished.
 func portable() level {
-	l := level{name: "portable", magnitude: magnitude}
+	l := level{name: "portable", magnitude: magnitude, checksum: checksum}
 	portableOf[float32](&l)
 	portableOf[float64](&l)
 	portableOf[int8](&l)

@@ -451,3 +451,8 @@ func float32ToBFloat16AVX512(dst *byte, src *byte, n int)
 //
 //go:noescape
 func magnitudeFloat32AVX512(src *byte, n int) uint32
+
+// checksumAVX512 continues a CRC32C, which is inverted, over n bytes: a multiple of 256, and not 0.
+//
+//go:noescape
+func checksumAVX512(crc uint32, src *byte, n int) uint32

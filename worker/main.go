@@ -21,6 +21,7 @@ import (
 	"github.com/gorun-ml/gorun/collective/transport/tcp"
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/kernels"
 )
 
 // protocol is the version that ranks must have in common.
@@ -217,7 +218,7 @@ func fromBare(ctx context.Context) (*process, error) {
 }
 
 func listen(bind, job string, secret [control.SecretBytes]byte) (*tcp.Fabric, error) {
-	return tcp.Listen(tcp.Config{Listen: net.JoinHostPort(bind, "0"), Job: job, Secret: secret, Version: protocol})
+	return tcp.Listen(tcp.Config{Listen: net.JoinHostPort(bind, "0"), Job: job, Secret: secret, Version: protocol, CRC32C: kernels.CRC32C})
 }
 
 // alone is a job of this process only.

@@ -35,6 +35,7 @@ func generate() (map[string][]byte, error) {
 		w.factors()
 		w.conversions()
 		w.magnitude()
+		w.checksum()
 	}
 	file, err := w.Result()
 	if err != nil {

@@ -26,6 +26,8 @@ type lane struct {
 	fd       *descriptor
 	closed   bool
 
+	crc32c func(crc uint32, p []byte) uint32
+
 	// The sender's.
 	outgoing outgoing
 	sum      bool // frames carry a checksum
@@ -90,7 +92,7 @@ func (m *Mesh) lane(key laneKey) (l *lane, first bool) {
 }
 
 func (m *Mesh) newLane(key laneKey) *lane {
-	l := &lane{mesh: m, peer: m.peers[key.peer], number: key.number, ready: make(chan struct{})}
+	l := &lane{mesh: m, peer: m.peers[key.peer], number: key.number, ready: make(chan struct{}), crc32c: m.fabric.c.CRC32C}
 	switch m.fabric.c.Checksum {
 	case BetweenHosts:
 		l.sum = l.peer.Host != m.host

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"unsafe"
 
 	"github.com/gorun-ml/gorun/collective/transport"
@@ -183,7 +182,7 @@ func (l *lane) more(p []byte, fold transport.Fold, settled, raw bool) (moved int
 			src := in.buf[in.from : in.from+len(p)]
 			in.from += len(p)
 			if in.summed {
-				in.sum = crc32.Update(0, castagnoli, src)
+				in.sum = l.crc32c(0, src)
 			}
 			fold(p, src)
 			in.got, in.folded = len(p), len(p)
@@ -217,7 +216,7 @@ func (l *lane) arrived(n int, p []byte, fold transport.Fold) {
 		if fold != nil {
 			fresh = in.piece[in.got-in.base:]
 		}
-		in.sum = crc32.Update(in.sum, castagnoli, fresh[:n])
+		in.sum = l.crc32c(in.sum, fresh[:n])
 	}
 	in.got += n
 	if fold == nil {

@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 
 	"github.com/gorun-ml/gorun/collective/transport"
 )
@@ -102,7 +101,7 @@ func (l *lane) pack(tag transport.Tag, p []byte) {
 	}
 	b := append(o.buf[:headerBytes], p...)
 	if l.sum {
-		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(p, castagnoli))
+		b = binary.LittleEndian.AppendUint32(b, l.crc32c(0, p))
 	}
 	o.small = len(b)
 }
@@ -124,7 +123,7 @@ func (l *lane) cut(p []byte) (a, b, c []byte) {
 	}
 	if at == o.summed && at < len(p) {
 		o.summed = min(at+pieceBytes, len(p))
-		o.sum = crc32.Update(o.sum, castagnoli, p[at:o.summed])
+		o.sum = l.crc32c(o.sum, p[at:o.summed])
 	}
 	if o.summed == len(p) {
 		binary.LittleEndian.PutUint32(o.tail[:], o.sum)

@@ -1,8 +1,9 @@
-package launcher
+package membership
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,22 +15,26 @@ import (
 // observer turns the library's callbacks into sightings. The callbacks hold the library's
 // locks, so that they only note; what is noted is bounded by the number of hosts.
 type observer struct {
-	self string
-	out  chan hostSighting
-	wake chan struct{} // one token if there is news
+	self     string
+	out      chan Sighting
+	wake     chan struct{} // one token if there is news
+	conflict chan error    // room for the one that is told
 
 	mu      sync.Mutex
-	alive   map[string]string       // address by host
-	news    map[string]hostSighting // not yet delivered
-	order   []string                // of news
-	leaving bool                    // this agent is
-	refused error                   // this agent's own name is another's
+	meta    []byte                   // what this host tells of itself
+	trips   map[string]time.Duration // there and back, by host
+	alive   map[string]string        // address by host
+	news    map[string]Sighting      // not yet delivered
+	order   []string                 // of news
+	leaving bool                     // this agent is
+	refused error                    // this agent's own name is another's
+	rival   string                   // where that one is
 }
 
 func newObserver(self string) *observer {
 	return &observer{
-		self: self, out: make(chan hostSighting), wake: make(chan struct{}, 1),
-		alive: make(map[string]string), news: make(map[string]hostSighting),
+		self: self, out: make(chan Sighting), wake: make(chan struct{}, 1), conflict: make(chan error, 1),
+		alive: make(map[string]string), news: make(map[string]Sighting), trips: make(map[string]time.Duration),
 	}
 }
 
@@ -52,11 +57,11 @@ func (o *observer) deliver(ctx context.Context) {
 	}
 }
 
-func (o *observer) next() (hostSighting, bool) {
+func (o *observer) next() (Sighting, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.order) == 0 {
-		return hostSighting{}, false
+		return Sighting{}, false
 	}
 	s := o.news[o.order[0]]
 	delete(o.news, o.order[0])
@@ -67,10 +72,13 @@ func (o *observer) next() (hostSighting, bool) {
 func (o *observer) note(n *memberlist.Node, state rendezvous.State) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	s := Sighting{Host: n.Name, Addr: n.Address(), State: state, Since: time.Now()}
 	if state == rendezvous.Registered {
 		o.alive[n.Name] = n.Address()
+		s.Meta = slices.Clone(n.Meta) // the library's own may be reused
 	} else {
 		delete(o.alive, n.Name)
+		delete(o.trips, n.Name)
 	}
 	if n.Name == o.self {
 		return
@@ -78,7 +86,7 @@ func (o *observer) note(n *memberlist.Node, state rendezvous.State) {
 	if _, waits := o.news[n.Name]; !waits {
 		o.order = append(o.order, n.Name)
 	}
-	o.news[n.Name] = hostSighting{Host: n.Name, Addr: n.Address(), State: state, Since: time.Now()}
+	o.news[n.Name] = s
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -89,20 +97,65 @@ func (o *observer) note(n *memberlist.Node, state rendezvous.State) {
 // from a leave among its members, but not to those who listen.
 const leavingMeta = "leaving"
 
+// tells sets what this host tells of itself.
+func (o *observer) tells(meta []byte) error {
+	switch {
+	case len(meta) > MaxMeta:
+		return fmt.Errorf("%d bytes: %w, which carries %d for each host: tell less", len(meta), ErrMeta, MaxMeta)
+	case string(meta) == leavingMeta:
+		return fmt.Errorf("%q: %w, where it means that the host leaves", meta, ErrMeta)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.meta = slices.Clone(meta)
+	return nil
+}
+
+// others is where the other hosts are. The library's own list changes while it is read.
+func (o *observer) others() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var addrs []string
+	for host, addr := range o.alive {
+		if host != o.self {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+func (o *observer) roundTrip(host string) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.trips[host]
+}
+
+// NotifyPingComplete is called when a host has answered a probe.
+func (o *observer) NotifyPingComplete(n *memberlist.Node, took time.Duration, _ []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, here := o.alive[n.Name]; here {
+		o.trips[n.Name] = took
+	}
+}
+
+// AckPayload adds nothing to an answer.
+func (o *observer) AckPayload() []byte { return nil }
+
 func (o *observer) leaves() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.leaving = true
 }
 
-// NodeMeta is asked for what this agent says of itself.
+// NodeMeta is asked for what this host says of itself.
 func (o *observer) NodeMeta(int) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.leaving {
 		return []byte(leavingMeta)
 	}
-	return nil
+	return o.meta
 }
 
 // The library's other ways to carry data are not used.
@@ -150,7 +203,7 @@ func (o *observer) NotifyMerge(peers []*memberlist.Node) error {
 		if addr, known := o.alive[p.Name]; known && addr != p.Address() {
 			err := nameTaken(p.Name, addr, p.Address())
 			if p.Name == o.self {
-				o.refused = err
+				o.refused, o.rival = err, p.Address()
 			}
 			return err
 		}
@@ -164,11 +217,33 @@ func (o *observer) NotifyConflict(existing, other *memberlist.Node) {
 	defer o.mu.Unlock()
 	if existing.Name == o.self {
 		o.refused = nameTaken(existing.Name, existing.Address(), other.Address())
+		o.rival = other.Address()
+		o.yield()
+	}
+}
+
+// yields decides after an exchange that this host has asked for, when it had joined long
+// before, whether it has to give its name up.
+func (o *observer) yields() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.yield()
+}
+
+// yield tells, if two hosts of one name have both joined and this is the one to go. Both
+// can tell which: the one whose address is the greater.
+func (o *observer) yield() {
+	if o.refused == nil || o.alive[o.self] < o.rival {
+		return
+	}
+	select {
+	case o.conflict <- o.refused:
+	default: // it was told
 	}
 }
 
 func nameTaken(name, first, second string) error {
-	return fmt.Errorf("%w: agents at %s and %s both go by %q: give each host a name of its own", errNameTaken, first, second, name)
+	return fmt.Errorf("%w: agents at %s and %s both go by %q: give each host a name of its own", ErrNameTaken, first, second, name)
 }
 
 // refusal takes the reason for which this agent can't join, if it is its own name.

@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Caller is what Find has to know of the process that calls it.
+type Caller struct {
+	Runtime string // folder in which the daemon of this host leaves its address
+	Version string // of this gorun, for people
+	Binary  string // file of this gorun; "" for the program that runs
+}
+
+// Client knows the hosts of a cluster.
+type Client struct {
+	creds  credentials
+	caller Caller
+	gorun  *executable
+	hosts  []HostInfo
+}
+
+const (
+	dialBound   = 3 * time.Second  // for a daemon to accept and to prove itself
+	statusBound = 3 * time.Second  // to answer
+	startBound  = 30 * time.Second // to start a job agent, or to say why not
+)
+
+// Find asks a daemon for all hosts: one of those at the addresses in join (HOST or
+// HOST:PORT), or else the one of this host. The first that answers is enough.
+func Find(ctx context.Context, join []string, key Key, caller Caller) (*Client, error) {
+	c := &Client{creds: newCredentials(key), caller: caller}
+	if c.caller.Binary == "" {
+		path, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		c.caller.Binary = path
+	}
+	c.gorun = &executable{path: c.caller.Binary}
+	if len(join) == 0 {
+		if err := c.findHere(ctx); err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	var errs []error
+	for _, addr := range join {
+		t, err := dial(ctx, addr, c.creds)
+		if err == nil {
+			err = c.ask(ctx, t)
+		}
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, oneOf(errs)
+}
+
+// findHere asks the daemons of this host.
+func (c *Client) findHere(ctx context.Context) error {
+	here, err := traces(c.caller.Runtime)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNobody, err)
+	}
+	if len(here) == 0 {
+		return fmt.Errorf("%w on this host: start one with gorun agent, or name a host that has one with --join", ErrNobody)
+	}
+	var errs []error
+	for _, t := range here {
+		conn, err := dialControl(ctx, t.Control, c.creds)
+		if err == nil {
+			err = c.ask(ctx, conn)
+		}
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return oneOf(errs)
+}
+
+// oneOf is the error to show of several: the one that trying elsewhere can't mend.
+func oneOf(errs []error) error {
+	for _, err := range errs {
+		if errors.Is(err, ErrKey) {
+			return err
+		}
+	}
+	return errs[0]
+}
+
+// dial connects to the control port of the daemon that gossips at addr.
+func dial(ctx context.Context, addr string, creds credentials) (*tls.Conn, error) {
+	host, port, err := splitAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	return dialControl(ctx, net.JoinHostPort(host, strconv.Itoa(port+1)), creds)
+}
+
+func dialControl(ctx context.Context, addr string, creds credentials) (*tls.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, dialBound)
+	defer cancel()
+	c, err := (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext(bounded, "tcp", addr)
+	if err == nil {
+		t := tls.Client(c, creds.client)
+		if err = t.HandshakeContext(bounded); err == nil {
+			return t, nil
+		}
+		_ = c.Close() // nothing was said
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, ErrKey):
+		return nil, fmt.Errorf("agent at %s: %w: copy the key file from there", addr, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s: start one there with gorun agent, or name another with --join", ErrNobody, addr)
+	}
+	return nil, fmt.Errorf("%w at %s (%w): start one there with gorun agent, or name another with --join", ErrNobody, addr, err)
+}
+
+// ask takes over what a daemon knows. It closes the connection.
+func (c *Client) ask(ctx context.Context, t *tls.Conn) error {
+	defer func() { _ = t.Close() }() // all was said
+	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_ = t.SetDeadline(time.Now().Add(statusBound))
+	asked := time.Now()
+	err := writeFrame(t, request{Status: true})
+	var a answer
+	if err == nil {
+		a, err = readFrame[answer](t)
+	}
+	took := time.Since(asked)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
+	case a.Refused != nil:
+		return a.Refused.err()
+	case a.Status == nil:
+		return fmt.Errorf("%w at %s: its answer is one to another question", ErrNobody, t.RemoteAddr())
+	}
+	c.hosts = a.Status.Hosts
+	for i := range c.hosts {
+		if c.hosts[i].Name == a.Status.Self {
+			c.hosts[i].RTT = took
+		}
+	}
+	return nil
+}
+
+// alert tells a daemon's refusal of the key from other ends of a connection: it comes when
+// this side has taken its own part of the handshake for done.
+func alert(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return fmt.Errorf("%w: it was refused: %w", ErrKey, err)
+	}
+	return err
+}
+
+// Hosts is all hosts by name, as they were when Find asked.
+func (c *Client) Hosts() []HostInfo { return slices.Clone(c.hosts) }
+
+// Start has the daemon of a host start a job agent, with a letter for it, that takes so many
+// slots. It returns when the job agent is ready.
+func (c *Client) Start(ctx context.Context, host string, slots int, letter []byte) (*Agent, error) {
+	i := slices.IndexFunc(c.hosts, func(h HostInfo) bool { return h.Name == host })
+	if i < 0 {
+		var names []string
+		for _, h := range c.hosts {
+			names = append(names, h.Name)
+		}
+		return nil, usage("no host %s in the cluster: there is %s", host, strings.Join(names, ", "))
+	}
+	ip, _, err := net.SplitHostPort(c.hosts[i].Addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: host %s at %q: %w", ErrLost, host, c.hosts[i].Addr, err)
+	}
+	digest, err := c.gorun.digest()
+	if err != nil {
+		return nil, err
+	}
+	t, err := dialControl(ctx, net.JoinHostPort(ip, strconv.Itoa(c.hosts[i].ControlPort)), c.creds)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", host, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
+	_ = t.SetDeadline(time.Now().Add(startBound))
+	err = writeFrame(t, request{Start: &startRequest{Letter: letter, Slots: slots, Digest: digest, Version: c.caller.Version}})
+	var a answer
+	if err == nil {
+		a, err = readFrame[answer](t)
+	}
+	if !stop() && err == nil { // ctx has ended just now
+		err = context.Cause(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err != nil:
+		err = fmt.Errorf("host %s: %w: %w", host, ErrLost, alert(err))
+	case a.Refused != nil:
+		err = a.Refused.err()
+	case a.Ended != nil:
+		err = fmt.Errorf("host %s: %w: its agent is being stopped", host, ErrLost)
+	case !a.Started:
+		err = fmt.Errorf("host %s: %w: its answer is one to another question", host, ErrLost)
+	}
+	if err != nil {
+		_ = t.Close() // which ends what was started
+		return nil, err
+	}
+	_ = t.SetDeadline(time.Time{})
+	agent := &Agent{host: host, conn: t, over: make(chan struct{})}
+	go agent.listen()
+	return agent, nil
+}

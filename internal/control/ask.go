@@ -14,10 +14,15 @@ import (
 // Client has all a store needs.
 var _ rendezvous.Store = (*Client)(nil)
 
-// tell sends one letter and waits until it was handled, exactly once, over reconnects.
+// tell is post with a bound of its own.
 func (c *Client) tell(ctx context.Context, subject string, v any) error {
 	ctx, cancel := withinLetter(ctx)
 	defer cancel()
+	return c.post(ctx, subject, v)
+}
+
+// post sends one letter and waits until it was handled, exactly once, over reconnects.
+func (c *Client) post(ctx context.Context, subject string, v any) error {
 	// Reports that were made before the letter arrive before it.
 	if err := c.reports.drain(ctx); err != nil {
 		return c.named(subject, err)

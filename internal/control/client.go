@@ -74,7 +74,7 @@ func Dial(ctx context.Context, e Env, secret [SecretBytes]byte) (*Client, error)
 func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name(c.env.Member),
-		nats.UserInfo(User, BrokerPassword(secret)),
+		Login(BrokerSeed(secret)),
 		nats.Timeout(time.Second),
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),

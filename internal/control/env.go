@@ -23,6 +23,7 @@ type Env struct {
 
 	// For programs that don't know gorun.
 	Rank, LocalRank, WorldSize, LocalWorldSize int
+	CrossRank, CrossSize                       int // number of this host, and hosts; 0 stands for 1
 	MasterAddr                                 string
 	MasterPort                                 int
 }
@@ -50,7 +51,7 @@ func (e Env) Environ() []string {
 		"MASTER_ADDR=" + e.MasterAddr, "MASTER_PORT=" + n(e.MasterPort),
 		"HOROVOD_RANK=" + n(e.Rank), "HOROVOD_SIZE=" + n(e.WorldSize),
 		"HOROVOD_LOCAL_RANK=" + n(e.LocalRank), "HOROVOD_LOCAL_SIZE=" + n(e.LocalWorldSize),
-		"HOROVOD_CROSS_RANK=0", "HOROVOD_CROSS_SIZE=1",
+		"HOROVOD_CROSS_RANK=" + n(e.CrossRank), "HOROVOD_CROSS_SIZE=" + n(max(e.CrossSize, 1)),
 	}
 	return env
 }

@@ -20,7 +20,7 @@ func FuzzHub(f *testing.F) {
 		f.Add(subject, []byte(strings.Repeat("[", 20000)))
 	}
 	f.Fuzz(func(t *testing.T, subject string, data []byte) {
-		h := &Hub{handler: checker{t}, heard: make(map[string]uint64)}
+		h := &Hub{handler: checker{t}, heard: make(heard)}
 		if subject == subjectReport {
 			if r, err := decode[Report](data); err == nil {
 				h.handler.Reported(r)
@@ -31,10 +31,10 @@ func FuzzHub(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if h.isNew(l) {
+		if h.heard.isNew(l) {
 			_ = h.deliver(subject, l.Body)
 		}
-		if h.isNew(l) {
+		if h.heard.isNew(l) {
 			t.Errorf("letter %d of %q is new twice", l.Seq, l.From)
 		}
 	})

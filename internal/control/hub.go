@@ -46,7 +46,7 @@ type Hub struct {
 	joined   sync.WaitGroup
 	watchers chan struct{} // one token a watch that is held
 
-	heard map[string]uint64 // last letter by sender; used by the loop of subjectUp only
+	heard heard // used by the loop of subjectUp only
 
 	mu   sync.Mutex
 	subs []*nats.Subscription
@@ -62,7 +62,7 @@ func NewHub(nc *nats.Conn, job string, store rendezvous.Store, h Handler) (*Hub,
 	hub := &Hub{
 		nc: nc, prefix: p, store: store, handler: h, poll: pollFor,
 		watchers: make(chan struct{}, maxWatchers),
-		heard:    make(map[string]uint64),
+		heard:    make(heard),
 	}
 	hub.ctx, hub.cancel = context.WithCancel(context.Background())
 	err = errors.Join(
@@ -120,22 +120,25 @@ func (h *Hub) up(m *nats.Msg) {
 		return
 	}
 	l, err := decode[letter](m.Data)
-	if err == nil && h.isNew(l) {
+	if err == nil && h.heard.isNew(l) {
 		err = h.deliver(subject, l.Body)
 	}
 	h.answer(m, replyError(err))
 }
 
+// heard is the number of the last letter by sender.
+type heard map[string]uint64
+
 // isNew says whether the letter was not heard before, and remembers it. A sender has one
 // letter under way at a time, so its last number is enough.
-func (h *Hub) isNew(l letter) bool {
-	if l.Seq <= h.heard[l.From] {
+func (h heard) isNew(l letter) bool {
+	if l.Seq <= h[l.From] {
 		return false
 	}
-	if len(h.heard) >= maxSenders {
-		clear(h.heard) // forgetting can repeat a line, growing can end the launcher
+	if len(h) >= maxSenders {
+		clear(h) // forgetting can repeat a line, growing can end the launcher
 	}
-	h.heard[l.From] = l.Seq
+	h[l.From] = l.Seq
 	return true
 }
 

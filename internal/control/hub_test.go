@@ -33,7 +33,7 @@ func (b *testBroker) start() {
 	b.t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: b.port, NoLog: true, NoSigs: true, MaxPayload: MaxMessage,
-		Username: User, Password: BrokerPassword(b.secret),
+		Nkeys: []*server.NkeyUser{{Nkey: BrokerUser(b.secret)}},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -53,7 +53,7 @@ func (b *testBroker) stop() {
 
 func (b *testBroker) connect() *nats.Conn {
 	b.t.Helper()
-	nc, err := nats.Connect("nats://"+b.addr, nats.UserInfo(User, BrokerPassword(b.secret)),
+	nc, err := nats.Connect("nats://"+b.addr, Login(BrokerSeed(b.secret)),
 		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	if err != nil {
 		b.t.Fatal(err)

@@ -51,6 +51,7 @@ const (
 	KindNonFinite  Kind = "non-finite" // NaN or Inf in loss or gradients
 	KindCheckpoint Kind = "checkpoint" // a checkpoint could not be written or read
 	KindData       Kind = "data"       // a data file is bad
+	KindHost       Kind = "host"       // a rank's host was lost
 	KindLost       Kind = "lost"       // a peer was lost and no new generation came
 	KindTimeout    Kind = "timeout"    // something did not happen within its bound
 	KindHelp       Kind = "help"       // a rank told how its program is used, which is no failure

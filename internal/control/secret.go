@@ -3,18 +3,55 @@ package control
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
-// User is the name that the control plane knows the members of a job by.
-const User = "gorun"
+// brokerKey is the key that all members of a job prove to its broker: an NKey, so that
+// nothing that opens the control plane is ever sent.
+func brokerKey(secret [SecretBytes]byte) nkeys.KeyPair {
+	pair, err := nkeys.FromRawSeed(nkeys.PrefixByteUser, derive(secret, "gorun broker key"))
+	if err != nil {
+		panic("control: NKey of 32 bytes: " + err.Error())
+	}
+	return pair
+}
 
-// BrokerPassword is the control plane's password for a job with the given secret.
-func BrokerPassword(secret [SecretBytes]byte) string {
-	return base64.RawURLEncoding.EncodeToString(derive(secret, "gorun broker password"))
+// BrokerUser is the public half of the key that opens a job's control plane: all that the
+// broker knows of it.
+func BrokerUser(secret [SecretBytes]byte) string {
+	user, err := brokerKey(secret).PublicKey()
+	if err != nil {
+		panic("control: public half of an NKey: " + err.Error())
+	}
+	return user
+}
+
+// BrokerSeed is the private half, for Login in another process of the same user.
+func BrokerSeed(secret [SecretBytes]byte) string {
+	seed, err := brokerKey(secret).Seed()
+	if err != nil {
+		panic("control: private half of an NKey: " + err.Error())
+	}
+	return string(seed)
+}
+
+// Login proves a seed to a broker by signing what that has drawn. A malformed seed is
+// refused by the broker, as any wrong one.
+func Login(seed string) nats.Option {
+	pair, err := nkeys.FromSeed([]byte(seed))
+	if err != nil {
+		return nats.Nkey("", nil)
+	}
+	user, err := pair.PublicKey()
+	if err != nil {
+		return nats.Nkey("", nil)
+	}
+	return nats.Nkey(user, pair.Sign)
 }
 
 // GossipKey is the key that the agents of a job encrypt their gossip with (AES-256).

@@ -13,11 +13,14 @@ import (
 //
 //	up.register up.fail up.finish up.saved up.say   a letter, answered when it was handled
 //	up.report                                       a Report, not answered
+//	news                                            a letter of a host's agent
 //	watch    after which generation; answered with a later one, or with nothing yet
 //	commit   a generation and its predecessor; answered when it is committed
 //	command  the supervisor's Order, to everybody who listens
 //	order    asks for the current Order
 //	ps       asks for the state of the job
+//	orders   a host and the last order its agent has; answered with later ones, or with none yet
+//	file     a digest and an offset; answered with bytes
 const (
 	subjectRegister = "up.register"
 	subjectReport   = "up.report"
@@ -32,6 +35,9 @@ const (
 	subjectCommand  = "command"
 	subjectOrder    = "order"
 	subjectPS       = "ps"
+	subjectOrders   = "orders"
+	subjectFile     = "file"
+	subjectNews     = "news"
 )
 
 // MaxMessage bounds a message, in bytes, before anything is decoded.

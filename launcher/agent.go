@@ -9,16 +9,26 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
 )
 
 // order is what an agent needs to start one candidate.
 type order struct {
 	member string
-	rank   int // to label its output with
-	path   string
+	host   string
+	rank   int    // to label its output with
+	path   string // of the program or, on another host, its name in PATH
+	digest string // there, what is to be fetched and run under that name
 	args   []string
 	env    []string
+	dir    string // to run in; "" for the agent's own
+	files  []control.File
 }
+
+// emitter takes whole lines of a rank: as it wrote them, and with its number in front. It
+// returns when both may be used again.
+type emitter func(stderr bool, rank int, raw, prefixed []byte)
 
 // drainAfterExit bounds how long output is read after a process group is gone: only a
 // process that has left the group can still hold the pipe.
@@ -32,7 +42,7 @@ const drainAfterExit = time.Second
 // it has started itself doesn't get that: workers notice that the control plane is gone.
 type agent struct {
 	secret []byte
-	out    *output
+	emit   emitter
 	tell   func(event)
 	adopts bool // adoptOrphans was called: all children of this process are the agent's
 
@@ -52,8 +62,8 @@ type process struct {
 	gone  bool // reaped: its number may be another process's
 }
 
-func newAgent(secret []byte, out *output, tell func(event)) *agent {
-	a := &agent{secret: secret, out: out, tell: tell, forks: make(chan func()), procs: map[string]*process{}}
+func newAgent(secret []byte, emit emitter, tell func(event)) *agent {
+	a := &agent{secret: secret, emit: emit, tell: tell, forks: make(chan func()), procs: map[string]*process{}}
 	a.forking.Go(func() {
 		// The kernel sends the parent-death signal when the thread that forked ends, not the
 		// process. This one forks all candidates and ends after the last of them.
@@ -77,8 +87,8 @@ func (a *agent) start(o order) (pid int, err error) {
 
 	w := &tailer{}
 	streams := []*stream{
-		{label: &p.label, emit: func(rank int, raw, prefixed []byte) { a.out.rank(a.out.stdout, rank, raw, prefixed) }},
-		{label: &p.label, emit: func(rank int, raw, prefixed []byte) { a.out.rank(a.out.stderr, rank, raw, prefixed) }, watch: w},
+		{label: &p.label, emit: func(rank int, raw, prefixed []byte) { a.emit(false, rank, raw, prefixed) }},
+		{label: &p.label, emit: func(rank int, raw, prefixed []byte) { a.emit(true, rank, raw, prefixed) }, watch: w},
 	}
 	var reading sync.WaitGroup
 	for i, s := range streams {
@@ -123,7 +133,7 @@ func (a *agent) fork(o order) (*process, []*os.File, error) {
 	defer func() { closeAll(theirs) }()
 
 	cmd := exec.Command(o.path, o.args...)
-	cmd.Env = o.env
+	cmd.Env, cmd.Dir = o.env, o.dir
 	cmd.Stdout, cmd.Stderr = theirs[0], theirs[1]
 	cmd.ExtraFiles = []*os.File{theirs[2]}
 	cmd.SysProcAttr = groupOfItsOwn()

@@ -18,7 +18,7 @@ import (
 const brokerReady = 10 * time.Second
 
 // broker carries a job's control plane: a NATS server inside the launcher, on a port of its
-// own, that knows one user with the job's password. It keeps nothing: what must survive is
+// own, that knows one user, by the job's key. It keeps nothing: what must survive is
 // state that its clients ask for again.
 type broker struct {
 	server *server.Server
@@ -41,8 +41,7 @@ func startBrokerOn(ctx context.Context, bind string, port int, secret [control.S
 		ServerName:   "gorun",
 		Host:         bind,
 		Port:         port,
-		Username:     control.User,
-		Password:     control.BrokerPassword(secret),
+		Nkeys:        []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
 		AuthTimeout:  2,
 		MaxPayload:   control.MaxMessage,
 		PingInterval: 2 * time.Second, // a dead host's connection is closed after two without an answer
@@ -89,7 +88,7 @@ func (b *broker) addr() string { return b.server.Addr().String() }
 // connect returns a connection inside the process, for the launcher's own use.
 func (b *broker) connect() (*nats.Conn, error) {
 	nc, err := nats.Connect("", nats.InProcessServer(b.server), nats.Name("launcher"),
-		nats.UserInfo(control.User, control.BrokerPassword(b.secret)),
+		control.Login(control.BrokerSeed(b.secret)),
 		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.NoCallbacksAfterClientClose(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
 func TestBrokerCarriesTheControlPlane(t *testing.T) {
@@ -110,13 +111,13 @@ func TestBrokerAndMembershipLeaveNothingRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := startMembership(gossip{Job: "j1", Host: "h1", Bind: "127.0.0.1"})
+	m, err := membership.Start(membership.Config{Group: "j1", Host: "h1", Bind: "127.0.0.1", Key: make([]byte, 32)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
 	b.close()
-	if err := m.close(); err != nil {
+	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -13,6 +13,7 @@ type candidate struct {
 	member     string // unique in the job
 	slot       int
 	rank       int // in the newest generation that it is or was part of; its slot before
+	host       string
 	pid        int
 	started    time.Time
 	since      time.Time // of its last change of state
@@ -35,6 +36,7 @@ func (c *candidate) alive() bool { return !c.exited }
 
 // slot is one place in the launch: a sequence of candidates, one at a time.
 type slot struct {
+	site     int // number of its host
 	current  *candidate
 	started  int       // candidates so far
 	failures int       // candidates that had to be replaced

@@ -32,8 +32,61 @@ type Health struct {
 	GPUs            []string `json:"gpus"`
 	Ports           string   `json:"ports"` // the system's range of free ports
 	Loopback        bool     `json:"loopback"`
-	Go              string   `json:"go"` // version of the go command; "" if there is none
+	Go              string   `json:"go"`  // version of the go command; "" if there is none
+	Now             float64  `json:"now"` // Unix seconds
+	Way             *Way     `json:"way,omitempty"`
 	Problems        []string `json:"problems"`
+}
+
+// Way is how a machine reaches another one.
+type Way struct {
+	To        string `json:"to"`
+	From      string `json:"from"` // this machine's address on it
+	Interface string `json:"interface"`
+	MTU       int    `json:"mtu"`
+	Error     string `json:"error,omitempty"` // why nothing arrives there
+}
+
+// dialWithin bounds an attempt to reach another machine.
+const dialWithin = 3 * time.Second
+
+// WayTo tries to reach an address, given as host:port.
+func WayTo(ctx context.Context, addr string) *Way {
+	w := &Way{To: addr}
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	var err error
+	if w.From, err = routeTo(addr); err == nil {
+		w.Interface, w.MTU = interfaceOf(w.From)
+		var c net.Conn
+		if c, err = (&net.Dialer{}).DialContext(ctx, "tcp", addr); err == nil {
+			_ = c.Close() // nothing was sent
+		}
+	}
+	if err != nil {
+		w.Error = err.Error()
+	}
+	return w
+}
+
+// interfaceOf is the interface with an address, and its MTU.
+func interfaceOf(addr string) (name string, mtu int) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return "", 0
+	}
+	for _, i := range all {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.String() == addr {
+				return i.Name, i.MTU
+			}
+		}
+	}
+	return "", 0
 }
 
 const gpuBound = 5 * time.Second
@@ -43,6 +96,7 @@ func Examine(ctx context.Context) Health {
 	h := Health{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), UsableCores: runtime.GOMAXPROCS(0),
 		MemoryBytes: totalMemory(), FreeMemoryBytes: meminfo("MemAvailable"), GPUs: gpus(ctx), Problems: []string{},
+		Now: float64(time.Now().UnixMicro()) / 1e6,
 	}
 	h.Host, _ = os.Hostname() // an empty name says as much
 	h.limits()

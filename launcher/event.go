@@ -39,10 +39,14 @@ type (
 	evSaved      struct{ saved control.Saved }
 	evStranded   struct{ stranded control.Stranded }
 	evSaid       struct{ member, line string }
-	// evHost: gossip has something to say about another host.
-	evHost struct{ sighting hostSighting }
-	// evSignal: somebody wants the job to stop.
-	evSignal struct{ signal syscall.Signal }
+	// evHostLost: a host doesn't answer any more, or its agent has ended.
+	evHostLost struct{ host, why string }
+	// evSignal: somebody wants the job to stop. One that was relayed from another host is
+	// no second one: schedulers signal all processes of a job.
+	evSignal struct {
+		signal  syscall.Signal
+		relayed bool
+	}
 	// evBroken: the launcher itself cannot go on.
 	evBroken struct{ err error }
 	// evTick: a deadline may have passed.
@@ -60,7 +64,7 @@ func (evFinished) isEvent()   {}
 func (evSaved) isEvent()      {}
 func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
-func (evHost) isEvent()       {}
+func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
 func (evBroken) isEvent()     {}
 func (evTick) isEvent()       {}
@@ -74,6 +78,7 @@ type (
 		member  string
 		slot    int
 		attempt int
+		place   place
 	}
 	// actSignal sends a signal to a candidate's process group.
 	actSignal struct {
@@ -103,10 +108,11 @@ func (actCommand) isAct() {}
 func (actLabel) isAct()   {}
 func (actNote) isAct()    {}
 
-// ending is how a process ended: with a status, or by a signal.
+// ending is how a process ended: with a status, by a signal, or with its host.
 type ending struct {
 	status int
 	signal syscall.Signal // 0 for none
+	lost   string         // why its host is gone
 }
 
 func endingOf(state *os.ProcessState) ending {

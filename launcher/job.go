@@ -13,7 +13,10 @@ import (
 // rules is what a job may do.
 type rules struct {
 	Job          string
-	Host         string
+	Host         string   // the launcher's
+	Sites        []string // hosts by number, the launcher's alone where empty
+	Placed       []int    // host of each slot at the start
+	Capacity     []int    // slots of each host; 0: as many as it takes
 	NP           int
 	Restarts     int  // processes; of a gang: the gang
 	GangRestarts bool // Restarts applies to gangs
@@ -59,6 +62,7 @@ type job struct {
 	joined  time.Time             // when the first rank registered; zero if none has
 	attempt int                   // of a gang, from 1
 
+	lost      map[int]string // hosts that are gone, and why
 	restarts  int
 	steps     int
 	epochs    int
@@ -71,6 +75,7 @@ type job struct {
 	suspectS  int
 	blameAt   time.Time
 	stopped   syscall.Signal
+	asked     bool      // by a signal to gorun itself
 	killAt    time.Time // when what remains is killed; zero for no plan to
 	giveUpAt  time.Time // when waiting for the killed ends
 
@@ -78,7 +83,14 @@ type job struct {
 }
 
 func newJob(r rules, now time.Time) *job {
-	return &job{rules: r, started: now, slots: make([]slot, r.NP), members: map[string]*candidate{}, attempt: 1}
+	if len(r.Sites) == 0 {
+		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{r.NP}
+	}
+	j := &job{rules: r, started: now, slots: make([]slot, r.NP), members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
+	for i := range j.slots {
+		j.slots[i].site = r.Placed[i]
+	}
+	return j
 }
 
 // begin starts all candidates.
@@ -95,7 +107,7 @@ func (j *job) handle(e event, now time.Time) []act {
 	case evNotStarted:
 		c := j.members[e.member]
 		c.exited, c.drained = true, true
-		j.fail(Cause{Rank: c.rank, Host: j.Host, Kind: control.KindLaunch, Detail: "could not be started: " + e.err.Error()}, control.StatusUsage, now)
+		j.fail(Cause{Rank: c.rank, Host: c.host, Kind: control.KindLaunch, Detail: "could not be started: " + e.err.Error()}, control.StatusUsage, now)
 	case evRegistered:
 		j.register(e.member, now)
 	case evReported:
@@ -116,9 +128,10 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.exited(j.members[e.member], e.end, now)
 	case evDrained:
 		j.drained(j.members[e.member], e.tail)
-	case evHost: // all ranks are on the launcher's own host, whose agent sees them itself
+	case evHostLost:
+		j.hostLost(e.host, e.why, now)
 	case evSignal:
-		j.signalled(e.signal, now)
+		j.signalled(e, now)
 	case evBroken:
 		j.fail(Cause{Rank: -1, Host: j.Host, Kind: control.KindLaunch, Detail: e.err.Error()}, control.StatusTemporary, now)
 	case evTick:
@@ -177,7 +190,7 @@ func (j *job) clock(now time.Time) {
 		}
 	}
 	if len(late) > 0 {
-		j.fail(lateCause(late, j.NP, j.Host, j.StartTimeout), control.StatusTemporary, now)
+		j.fail(lateCause(late, j.NP, j.StartTimeout), control.StatusTemporary, now)
 	}
 	if due(j.killAt) {
 		if j.phase == finishing {

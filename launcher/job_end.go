@@ -16,7 +16,7 @@ func (j *job) killed(now time.Time) bool {
 
 // blame makes a candidate's end, or its own word, the cause of the job's end.
 func (j *job) blame(c *candidate, now time.Time) {
-	cause, status := causeOf(c, j.Host, j.steps)
+	cause, status := causeOf(c, j.steps)
 	j.fail(cause, status, now)
 }
 
@@ -59,9 +59,14 @@ func (j *job) signalAll(s syscall.Signal) {
 
 // signalled stops the job on request: ranks that have joined end after the same step, the
 // others get SIGTERM. The second request ends everything at once.
-func (j *job) signalled(s syscall.Signal, now time.Time) {
+func (j *job) signalled(e evSignal, now time.Time) {
+	s := e.signal
+	again := j.phase == stopping && (j.stopped == 0 || j.asked)
+	j.asked = j.asked || !e.relayed
 	if j.phase == stopping {
-		j.killAt = now
+		if again && !e.relayed {
+			j.killAt = now
+		}
 		return
 	}
 	if j.phase == over {
@@ -88,12 +93,12 @@ func (j *job) signalled(s syscall.Signal, now time.Time) {
 }
 
 // lateCause names the ranks that have not registered in time.
-func lateCause(late []*candidate, np int, host string, bound time.Duration) Cause {
+func lateCause(late []*candidate, np int, bound time.Duration) Cause {
 	names := make([]string, len(late))
 	for i, c := range late {
 		names[i] = fmt.Sprint(c.rank)
 	}
-	cause := Cause{Rank: late[0].rank, Host: host, PID: late[0].pid, Kind: control.KindTimeout, member: late[0].member}
+	cause := Cause{Rank: late[0].rank, Host: late[0].host, PID: late[0].pid, Kind: control.KindTimeout, member: late[0].member}
 	cause.Detail = fmt.Sprintf("had not called worker.Run %v after it was started; --start-timeout allows more time", bound)
 	if len(late) > 1 {
 		cause.Detail += fmt.Sprintf(" (so had %d of %d ranks: %s)", len(late), np, strings.Join(names, ", "))

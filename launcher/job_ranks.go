@@ -32,7 +32,10 @@ func (j *job) start(i int, now time.Time) {
 	s := &j.slots[i]
 	s.started++
 	s.startAt = time.Time{}
-	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, started: now, since: now}
+	if _, gone := j.lost[s.site]; gone {
+		s.site = j.refuge()
+	}
+	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, host: j.Sites[s.site], started: now, since: now}
 	if old := s.current; old != nil {
 		c.rank = old.rank
 		if !slices.ContainsFunc(j.gen.Members, func(m rendezvous.Member) bool { return m.ID == old.member }) && old.drained {
@@ -41,7 +44,7 @@ func (j *job) start(i int, now time.Time) {
 	}
 	s.current = c
 	j.members[c.member] = c
-	j.do(actStart{member: c.member, slot: i, attempt: j.attempt})
+	j.do(actStart{member: c.member, slot: i, attempt: j.attempt, place: j.placeOf(i)})
 	if c.rank != i {
 		j.do(actLabel{c.member, c.rank})
 	}
@@ -59,7 +62,7 @@ func (j *job) register(m rendezvous.Member, now time.Time) {
 		return
 	}
 	if j.Gang {
-		j.fail(Cause{Rank: c.rank, Host: j.Host, PID: c.pid, Kind: control.KindLaunch, member: c.member, Detail: "called worker.Run although --gang says that no rank does: leave out --gang"}, control.StatusUsage, now)
+		j.fail(Cause{Rank: c.rank, Host: c.host, PID: c.pid, Kind: control.KindLaunch, member: c.member, Detail: "called worker.Run although --gang says that no rank does: leave out --gang"}, control.StatusUsage, now)
 		return
 	}
 	m.Slot = c.slot // the launcher's word counts
@@ -129,7 +132,7 @@ func (j *job) stranded(s control.Stranded, now time.Time) {
 	}
 	if tried := s.Generation - j.stuckFrom; tried >= mostStranded {
 		j.fail(Cause{
-			Rank: c.rank, Host: j.Host, PID: c.pid, Step: j.steps, Kind: control.KindLost, member: c.member,
+			Rank: c.rank, Host: c.host, PID: c.pid, Step: j.steps, Kind: control.KindLost, member: c.member,
 			Detail: fmt.Sprintf("lost its connections again after connecting anew %d times without a step between: %s", tried, s.Detail),
 		}, control.StatusTemporary, now)
 	}
@@ -167,7 +170,7 @@ func (j *job) exited(c *candidate, end ending, now time.Time) {
 	switch {
 	case j.phase == stopping || j.phase == restarting:
 	case j.phase == finishing:
-		if end.status != 0 && !j.killed(now) {
+		if end.status != 0 && end.lost == "" && !j.killed(now) {
 			j.blame(c, now)
 		}
 	case j.hasJoined():
@@ -193,10 +196,10 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.blame(c, now)
 		return
 	}
-	if j.restarts >= j.Restarts {
+	if j.restarts >= j.Restarts && c.end.lost == "" {
 		if f != nil && f.Kind == control.KindLost {
 			if j.suspect == nil {
-				cause, status := causeOf(c, j.Host, j.steps)
+				cause, status := causeOf(c, j.steps)
 				j.suspect, j.suspectS = &cause, status
 				j.blameAt = now.Add(settleLost)
 			}
@@ -205,7 +208,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.blame(c, now)
 		return
 	}
-	j.restarts++
+	if c.end.lost == "" { // a host that is lost counts once, whatever it held
+		j.restarts++
+	}
 	s := &j.slots[c.slot]
 	s.failures++
 	s.startAt = now.Add(backOff(s.failures))
@@ -222,7 +227,7 @@ func (j *job) drained(c *candidate, t tail) {
 		return
 	}
 	c.drained, c.tail = true, t
-	cause, status := causeOf(c, j.Host, j.steps)
+	cause, status := causeOf(c, j.steps)
 	if c.remedy != "" {
 		j.note("%s: %s", oneLine(cause.String()), c.remedy)
 	}

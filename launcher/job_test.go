@@ -380,7 +380,7 @@ func TestAReplacementMustRegisterInTime(t *testing.T) {
 func TestSignals(t *testing.T) {
 	t.Run("asked", func(t *testing.T) {
 		p := started(t, func(r *rules) { r.Checkpoint = true })
-		p.tell(evSignal{syscall.SIGTERM})
+		p.tell(evSignal{signal: syscall.SIGTERM})
 		p.want("note SIGTERM: ranks save a checkpoint after the same step and end; a second one kills them at once", "command stop=true checkpoint=true")
 		p.tell(evSaved{control.Saved{Step: 9, Path: "ck/step-9"}})
 		p.exit("0.1", ending{status: 1}).exit("1.1", ending{status: 1}).exit("2.1", ending{status: 1}).want()
@@ -388,7 +388,7 @@ func TestSignals(t *testing.T) {
 	})
 	t.Run("not obeyed", func(t *testing.T) {
 		p := started(t, nil)
-		p.tell(evSignal{syscall.SIGINT})
+		p.tell(evSignal{signal: syscall.SIGINT})
 		p.did = nil
 		p.exit("0.1", well)
 		p.wait(4499 * time.Millisecond).want()
@@ -398,9 +398,9 @@ func TestSignals(t *testing.T) {
 	})
 	t.Run("twice", func(t *testing.T) {
 		p := started(t, nil)
-		p.tell(evSignal{syscall.SIGHUP})
+		p.tell(evSignal{signal: syscall.SIGHUP})
 		p.did = nil
-		p.tell(evSignal{syscall.SIGHUP})
+		p.tell(evSignal{signal: syscall.SIGHUP})
 		p.want("SIGKILL 0.1", "SIGKILL 1.1", "SIGKILL 2.1")
 		// Even what SIGKILL doesn't end doesn't hold up the verdict.
 		p.wait(drainBound)
@@ -411,7 +411,7 @@ func TestSignals(t *testing.T) {
 		for i := range 3 {
 			p.exit(memberID(1, i+1), killed).wait(150 * time.Millisecond)
 		}
-		p.tell(evSignal{syscall.SIGINT})
+		p.tell(evSignal{signal: syscall.SIGINT})
 		p.did = nil
 		p.wait(time.Second).want() // the replacement is not started any more
 		p.exit("0.1", well).exit("2.1", well)
@@ -421,7 +421,7 @@ func TestSignals(t *testing.T) {
 		p := started(t, nil)
 		p.finish(1, "0.1", "1.1", "2.1").exit("1.1", well)
 		p.did = nil
-		p.tell(evSignal{syscall.SIGINT})
+		p.tell(evSignal{signal: syscall.SIGINT})
 		p.want("note SIGINT: ranks get SIGTERM; a second one kills them at once", "command stop=true checkpoint=false", "SIGTERM 0.1", "SIGTERM 2.1")
 	})
 }
@@ -479,7 +479,7 @@ func FuzzJob(f *testing.F) {
 				case 7:
 					p.wait(30 * time.Second)
 				case 8:
-					p.tell(evSignal{syscall.SIGTERM})
+					p.tell(evSignal{signal: syscall.SIGTERM})
 				}
 			}
 			if p.job.phase == over {
@@ -490,10 +490,32 @@ func FuzzJob(f *testing.F) {
 			p.verdict()
 			return
 		}
-		p.tell(evSignal{syscall.SIGINT}, evSignal{syscall.SIGINT})
+		p.tell(evSignal{signal: syscall.SIGINT}, evSignal{signal: syscall.SIGINT})
 		p.wait(time.Minute)
 		if v := p.verdict(); v.OK || v.Cause == nil {
 			t.Errorf("verdict %+v", v)
 		}
 	})
+}
+
+// A scheduler signals gorun and all it has started, in any order.
+func TestASignalOnAllHostsIsOne(t *testing.T) {
+	relayed, own := evSignal{signal: syscall.SIGTERM, relayed: true}, evSignal{signal: syscall.SIGTERM}
+	for name, signals := range map[string][]event{
+		"gorun's first": {own, relayed, relayed}, "gorun's last": {relayed, relayed, own}, "gorun's never": {relayed, relayed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := started(t, func(r *rules) { r.Checkpoint = true })
+			p.tell(signals...)
+			if said := strings.Join(p.did, "\n"); strings.Count(said, "command stop=true checkpoint=true") != 1 || strings.Contains(said, "SIGKILL") {
+				t.Fatalf("decided\n%s", said)
+			}
+			p.tell(evSaved{control.Saved{Path: "ck/step-000000007"}})
+			if p.did = nil; name != "gorun's never" {
+				p.tell(own).want("SIGKILL 0.1", "SIGKILL 1.1", "SIGKILL 2.1")
+			}
+			p.exit("0.1", killed).exit("1.1", killed).exit("2.1", killed)
+			p.wantCause(75, control.KindStopped, "was stopped by SIGTERM")
+		})
+	}
 }

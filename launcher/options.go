@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/launcher/hosts"
 )
 
 // Options is what one job is asked to do.
@@ -29,9 +30,18 @@ type Options struct {
 	StartTimeout  time.Duration
 	Grace         time.Duration
 	Bind          string
-	Transport     string // how ranks of a host communicate, one of Transports; "" for auto
-	Deterministic bool   // nothing follows from what communication was measured to cost
-	Own           bool   // the program is gorun's own: it joins, and what it writes is shown as it is
+	BindSet       bool         // Bind was asked for
+	Hosts         []hosts.Host // with the ranks that each takes; none for this host alone
+	Spread        bool         // ranks over all hosts, where a few would hold them
+	Reach         Reach        // how agents on other hosts are started
+	Files         []string     // that ranks on other hosts find in their folder
+	Forward       []string     // variables that ranks on other hosts get too, NAME or NAME=VALUE
+	Version       string       // of gorun, which all hosts must have in common
+	Host          string       // how Hosts calls this one; "" for what it calls itself
+	JobID         string       // a scheduler's, to be part of the job's name
+	Transport     string       // how ranks of a host communicate, one of Transports; "" for auto
+	Deterministic bool         // nothing follows from what communication was measured to cost
+	Own           bool         // the program is gorun's own: it joins, and what it writes is shown as it is
 	Quiet         bool
 
 	Command        []string // as typed, for messages and gorun ps
@@ -138,7 +148,7 @@ func (o *Options) check() error {
 	switch {
 	case o.Program == "":
 		return refuse("no program given: gorun [flags] PROGRAM [ARGS...], for example gorun -np 4 train.go; gorun --help says more")
-	case o.NP < 1:
+	case o.NP < 1 && len(o.Hosts) == 0:
 		return refuse("-np %d: want at least 1 rank", o.NP)
 	case o.Restarts < 0:
 		return refuse("--restarts %d: want 0 or more", o.Restarts)
@@ -168,6 +178,9 @@ func (o *Options) check() error {
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && info.IsDir() {
 			return refuse("%s %s: is a folder, want a file", f.flag, f.path)
 		}
+	}
+	if len(o.Hosts) > 0 {
+		return nil // they say what they take
 	}
 	return checkRanks(o.NP, o.Oversubscribe, thisMachine())
 }

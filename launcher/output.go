@@ -138,6 +138,15 @@ func (o *output) rank(to *sink, rank int, raw, prefixed []byte) {
 	}
 }
 
+// lines is rank by which of a rank's outputs it is, as an agent emits it.
+func (o *output) lines(stderr bool, rank int, raw, prefixed []byte) {
+	to := o.stdout
+	if stderr {
+		to = o.stderr
+	}
+	o.rank(to, rank, raw, prefixed)
+}
+
 // flow records that lines were dropped or, if none were, that the terminal takes lines again.
 func (o *output) flow(dropped int) {
 	o.mu.Lock()

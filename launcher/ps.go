@@ -21,13 +21,13 @@ import (
 // jobEntry is what a launcher leaves in the runtime folder, for gorun ps. Its file is 0600,
 // and locked as long as the launcher lives.
 type jobEntry struct {
-	Job      string    `json:"job"`
-	PID      int       `json:"pid"`
-	Broker   string    `json:"broker"`
-	Password string    `json:"password"`
-	Started  time.Time `json:"started"`
-	Command  string    `json:"command"`
-	Folder   string    `json:"folder"` // to be removed if the launcher could not
+	Job     string    `json:"job"`
+	PID     int       `json:"pid"`
+	Broker  string    `json:"broker"`
+	Seed    string    `json:"seed"` // of the key that opens the broker
+	Started time.Time `json:"started"`
+	Command string    `json:"command"`
+	Folder  string    `json:"folder"` // to be removed if the launcher could not
 }
 
 // entry is a job's file in the runtime folder. A nil entry is none.
@@ -144,7 +144,7 @@ func Jobs(dir string) ([]JobState, error) {
 }
 
 func ask(e jobEntry) ([]RankState, error) {
-	nc, err := nats.Connect("nats://"+e.Broker, nats.UserInfo(control.User, e.Password), nats.Timeout(psBound), nats.NoReconnect())
+	nc, err := nats.Connect("nats://"+e.Broker, control.Login(e.Seed), nats.Timeout(psBound), nats.NoReconnect())
 	if err != nil {
 		return nil, err
 	}

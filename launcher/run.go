@@ -22,6 +22,7 @@ import (
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
 // errSignalled ends a build.
@@ -38,7 +39,12 @@ func Run(o Options, signals <-chan os.Signal) int {
 	var id [2]byte
 	_, _ = rand.Read(id[:]) // never fails
 	l := &launch{Options: o, job: hex.EncodeToString(id[:]), began: began}
-	l.host, _ = os.Hostname()
+	if o.JobID != "" {
+		l.job = o.JobID + "-" + l.job
+	}
+	if l.host = o.Host; l.host == "" {
+		l.host, _ = os.Hostname()
+	}
 	if l.host == "" {
 		l.host = "localhost"
 	}
@@ -59,6 +65,9 @@ type launch struct {
 	broker string
 	ports  map[int]int // by attempt of a gang
 	out    *output
+	sites  *sites
+	digest string         // of the program, where other hosts fetch it
+	files  []control.File // that they fetch too
 }
 
 // run does all of Run but telling the verdict.
@@ -67,6 +76,13 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, err
 	}
 	if err := l.absolute(); err != nil {
+		return Verdict{}, err
+	}
+	var err error
+	if l.sites, err = l.list(); err != nil {
+		return Verdict{}, err
+	}
+	if err := l.listenFor(l.sites); err != nil {
 		return Verdict{}, err
 	}
 	folder, err := os.MkdirTemp("", "gorun-"+l.job+"-") // 0700
@@ -92,8 +108,10 @@ func (l *launch) means() string {
 	switch {
 	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
 		return ""
-	case l.Transport == "tcp":
+	case l.Transport == "tcp" || len(l.sites.names) == l.NP:
 		return " · over tcp"
+	case len(l.sites.names) > 1:
+		return " · over shared memory and tcp"
 	}
 	return " · over shared memory"
 }
@@ -161,34 +179,49 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	}
 	defer nc.Close()
 
+	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.job, Host: l.host, Bind: l.Bind, Key: control.GossipKey(secret)})
+	if err != nil {
+		return Verdict{}, &Refusal{Status: control.StatusNoHost, Text: err.Error()}
+	}
+	defer func() { _ = hosts.Close() }() // nobody is left to be told
+
 	store := rendezvous.NewMemory()
-	s := newSupervisor(newJob(l.rules(), time.Now()))
+	s := newSupervisor()
 	hub, err := control.NewHub(nc, l.job, store, s)
 	if err != nil {
 		return Verdict{}, err
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
-	agent := newAgent(secret[:], l.out, s.tell)
+	others, err := l.enlist(ctx, hub, l.sites, hosts.Addr(), secret[:], s.tell)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer others.close()
+	if l.sites.placed == nil {
+		if err := l.place(l.sites); err != nil {
+			return Verdict{}, err
+		}
+	}
+	s.begin(newJob(l.rules(), time.Now()))
+	if err := l.offer(others.agents); err != nil {
+		return Verdict{}, err
+	}
+	agent := newAgent(secret[:], l.out.lines, s.tell)
 	agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
-	s.store, s.agent, s.command, s.order = store, agent, hub.Command, l.order
+	s.store, s.command, s.order = store, hub.Command, l.order
+	s.agent = &fleet{host: l.host, own: agent, agents: others.agents, at: map[string]string{}}
 	s.out, s.metrics, s.plain = l.out, metrics, !l.out.stderr.terminal
 	if err := hub.ServePS(s.ps); err != nil {
 		return Verdict{}, err
 	}
 	entry, err := enter(l.Runtime, jobEntry{
-		Job: l.job, PID: os.Getpid(), Broker: l.broker, Password: control.BrokerPassword(secret),
+		Job: l.job, PID: os.Getpid(), Broker: l.broker, Seed: control.BrokerSeed(secret),
 		Started: l.began, Command: quote(append([]string{"gorun"}, l.Command...)), Folder: folder,
 	})
 	if err != nil {
 		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
 	}
 	defer entry.leave(l.Runtime, l.job)
-
-	hosts, err := startMembership(gossip{Job: l.job, Host: l.host, Bind: l.Bind, Secret: secret})
-	if err != nil {
-		return Verdict{}, &Refusal{Status: control.StatusNoHost, Text: err.Error()}
-	}
-	defer func() { _ = hosts.close() }() // nobody is left to be told
 
 	relayed := make(chan struct{})
 	go func() {
@@ -197,18 +230,21 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 			select {
 			case sig := <-signals:
 				if n, ok := sig.(syscall.Signal); ok {
-					s.tell(evSignal{n})
+					s.tell(evSignal{signal: n})
 				}
-			case h := <-hosts.sightings():
-				s.tell(evHost{h})
+			case h := <-hosts.Sightings():
+				if h.State == rendezvous.Dead {
+					s.tell(evHostLost{h.Host, "it doesn't answer any more"})
+				}
 			case <-s.ended:
 				return
 			}
 		}
 	}()
-	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on 1 host" + l.means() + " · job " + l.job)
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
 	v := s.supervise(ctx)
 	<-relayed
+	others.close() // before this host's agent ends all that is left, what reaches them too
 	if left := agent.close(drainBound); left > 0 {
 		l.out.note(fmt.Sprintf("processes that can't be killed, waiting in the kernel: %d", left))
 	}
@@ -234,25 +270,46 @@ func (l *launch) rules() rules {
 		Job: l.job, Host: l.host, NP: l.NP, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
 		Checkpoint: l.Checkpoint.Dir != "",
+		Sites:      l.sites.names, Capacity: l.sites.capacity, Placed: l.sites.placed,
 	}
 }
 
 // order says how to start a candidate.
 func (l *launch) order(a actStart) (order, error) {
-	port, err := l.masterPort(a.attempt)
+	port, err := l.masterPort(a.place.first, a.attempt)
 	if err != nil {
 		return order{}, err
 	}
 	env := control.Env{
-		Job: l.job, Broker: l.broker, Member: a.member, Host: l.host, Slot: a.slot, Bind: l.Bind,
+		Job: l.job, Broker: l.broker, Member: a.member, Host: a.place.host, Slot: a.slot, Bind: l.addrOf(a.place.host),
 		SecretFD: 3, Checkpoint: l.Checkpoint,
-		Rank: a.slot, LocalRank: a.slot, WorldSize: l.NP, LocalWorldSize: l.NP,
-		MasterAddr: l.Bind, MasterPort: port,
+		Rank: a.slot, LocalRank: a.place.localRank, WorldSize: l.NP, LocalWorldSize: a.place.localSize,
+		CrossRank: a.place.hostRank, CrossSize: a.place.hostsInUse,
+		MasterAddr: l.addrOf(a.place.first), MasterPort: port,
 	}
-	if ip := net.ParseIP(l.Bind); ip != nil && ip.IsUnspecified() {
+	if ip := net.ParseIP(env.MasterAddr); ip != nil && ip.IsUnspecified() {
 		env.MasterAddr = DefaultBind // an address that can be connected to
 	}
-	return order{member: a.member, rank: a.slot, path: l.bin.path, args: l.Args, env: merge(l.Environ, append(env.Environ(), l.network()...))}, nil
+	own := append(env.Environ(), l.network()...)
+	o := order{member: a.member, host: a.place.host, rank: a.slot, path: l.bin.path, args: l.Args}
+	if o.host == l.host {
+		o.env = merge(l.Environ, own)
+		return o, nil
+	}
+	o.env, o.digest, o.files = merge(l.forwarded(), own), l.digest, l.files
+	if o.digest == "" {
+		o.path = l.Program
+	}
+	o.dir, err = os.Getwd()
+	return o, err
+}
+
+// addrOf is the address that a host's part of the job listens on.
+func (l *launch) addrOf(host string) string {
+	if h, other := l.sites.hello[host]; other {
+		return h.Addr
+	}
+	return l.Bind
 }
 
 // network tells ranks how to communicate, in any language: worker reads it too.
@@ -260,9 +317,12 @@ func (l *launch) network() []string {
 	return []string{"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"), "GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic)}
 }
 
-// masterPort is a free port for a gang's own rendezvous, another one each time it starts:
-// the former may still be held by what is closing.
-func (l *launch) masterPort(attempt int) (int, error) {
+// masterPort is a free port for a gang's own rendezvous on a host, another one each time it
+// starts: the former may still be held by what is closing.
+func (l *launch) masterPort(host string, attempt int) (int, error) {
+	if h, other := l.sites.hello[host]; other && len(h.Ports) > 0 {
+		return h.Ports[attempt%len(h.Ports)], nil
+	}
 	if port, ok := l.ports[attempt]; ok {
 		return port, nil
 	}

@@ -47,11 +47,13 @@ type RankState struct {
 	Step       int    `json:"step"`
 }
 
-func newSupervisor(j *job) *supervisor {
-	s := &supervisor{job: j, events: make(chan event, 1024), asks: make(chan chan<- []RankState), ended: make(chan struct{}), ledger: newLedger()}
-	s.progress = newProgress(j.started)
-	return s
+// newSupervisor can be told events, and handles them once it supervises a job.
+func newSupervisor() *supervisor {
+	return &supervisor{events: make(chan event, 1024), asks: make(chan chan<- []RankState), ended: make(chan struct{}), ledger: newLedger()}
 }
+
+// begin gives it its job, before it supervises.
+func (s *supervisor) begin(j *job) { s.job, s.progress = j, newProgress(j.started) }
 
 // tell hands an event to the loop. After the loop's end it does nothing.
 func (s *supervisor) tell(e event) {
@@ -181,7 +183,7 @@ func (s *supervisor) ranks() []RankState {
 		if c.exited {
 			continue
 		}
-		r := RankState{s.job.Job, c.rank, s.job.Host, c.pid, c.generation, c.step}
+		r := RankState{s.job.Job, c.rank, c.host, c.pid, c.generation, c.step}
 		if !s.job.hasJoined() {
 			r.Generation = uint64(s.job.attempt)
 		}

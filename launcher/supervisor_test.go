@@ -43,7 +43,8 @@ func perform(t *testing.T, deaf bool, play func(s *supervisor, g *stage, store *
 			t.Fatal(err)
 		}
 		store := rendezvous.NewMemory()
-		s := newSupervisor(newJob(rules{
+		s := newSupervisor()
+		s.begin(newJob(rules{
 			Job: "7f3a", Host: "h", NP: 2, Restarts: 1, Source: true, StartTimeout: time.Minute, Grace: 5 * time.Second,
 		}, time.Now()))
 		g := &stage{starts: make(chan string, 8)}

@@ -122,8 +122,8 @@ func deterministic(f control.Failure) bool {
 
 // causeOf says what a rank's end, or its own word before it, means. Steps is how many the
 // job has done: ranks do them together, and the last reports of one that dies are lost.
-func causeOf(c *candidate, host string, steps int) (Cause, int) {
-	cause := Cause{Rank: c.rank, Host: host, Step: max(c.step, steps), PID: c.pid, member: c.member, Stderr: c.tail.lines}
+func causeOf(c *candidate, steps int) (Cause, int) {
+	cause := Cause{Rank: c.rank, Host: c.host, Step: max(c.step, steps), PID: c.pid, member: c.member, Stderr: c.tail.lines}
 	if f := c.failure; f != nil {
 		cause.Kind, cause.Detail = f.Kind, verb(f.Kind)+f.Detail
 		cause.Step = max(cause.Step, f.Step)
@@ -134,6 +134,8 @@ func causeOf(c *candidate, host string, steps int) (Cause, int) {
 		return cause, status
 	}
 	switch {
+	case c.end.lost != "":
+		cause.Kind, cause.Detail = control.KindHost, "was lost with its host: "+c.end.lost
 	case c.tail.panic != "" && c.end.signal == 0:
 		cause.Kind, cause.Detail = control.KindPanic, "panicked: "+c.tail.panic
 	case c.end.signal != 0:

@@ -1,0 +1,99 @@
+package launcher
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+)
+
+// place is where a candidate runs, as programs are told it.
+type place struct {
+	host                 string
+	localRank, localSize int
+	hostRank, hostsInUse int    // HOROVOD_CROSS_*: number of its host among those in use
+	first                string // host of slot 0, where a gang meets
+}
+
+// placeOf says where a slot's candidate runs: its rank among those of its host, in the order
+// of slots.
+func (j *job) placeOf(i int) place {
+	p := place{host: j.Sites[j.slots[i].site], first: j.Sites[j.slots[0].site]}
+	met := map[int]bool{}
+	for k := range j.slots {
+		site := j.slots[k].site
+		if !met[site] {
+			met[site] = true
+			if site == j.slots[i].site {
+				p.hostRank = len(met) - 1
+			}
+		}
+		if site == j.slots[i].site {
+			if k < i {
+				p.localRank++
+			}
+			p.localSize++
+		}
+	}
+	p.hostsInUse = len(met)
+	return p
+}
+
+// refuge is the host that takes a slot whose own host is lost: the first of those with the
+// most room or, where none has any, with the least beyond it. With all lost it doesn't
+// matter: the job is about to end.
+func (j *job) refuge() int {
+	room := make([]int, len(j.Sites))
+	copy(room, j.Capacity)
+	for i := range j.slots {
+		room[j.slots[i].site]--
+	}
+	best := -1
+	for site := range j.Sites {
+		if _, gone := j.lost[site]; !gone && (best < 0 || room[site] > room[best]) {
+			best = site
+		}
+	}
+	return max(best, 0)
+}
+
+// hostLost takes all that ran on a host for dead, and moves it to other hosts. Who is only
+// cut off notices that the broker is, and ends by itself.
+func (j *job) hostLost(host, why string, now time.Time) {
+	site := -1
+	for i, name := range j.Sites {
+		if name == host {
+			site = i
+		}
+	}
+	if _, known := j.lost[site]; known || site < 0 || j.phase == over {
+		return
+	}
+	j.lost[site] = why
+	gone := ending{status: control.StatusNoHost, lost: why}
+	var there []*candidate
+	for _, c := range j.candidates() {
+		if c.host == host && !c.drained {
+			there = append(there, c)
+		}
+	}
+	if j.phase == training && len(there) > 0 {
+		switch {
+		case len(j.lost) == len(j.Sites):
+			j.fail(Cause{Rank: -1, Host: host, Step: j.steps, Kind: control.KindHost, Detail: fmt.Sprintf("no host is left: %s was lost: %s", host, why)}, control.StatusNoHost, now)
+		case j.hasJoined() && j.restarts >= j.Restarts:
+			there[0].end = gone
+			j.blame(there[0], now)
+		case j.hasJoined():
+			j.restarts++
+			j.note("host %s was lost: %s: starting its %s on other hosts (restart %d of %d)", host, why, plural(len(there), "rank"), j.restarts, j.Restarts)
+		default:
+			j.note("host %s was lost: %s", host, why)
+		}
+	}
+	for _, c := range there {
+		j.exited(c, gone, now)
+		c.remedy = "" // said once for the host
+		j.drained(c, c.tail)
+	}
+}

@@ -1,0 +1,77 @@
+package launcher
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/gorun-ml/gorun/internal/control"
+)
+
+// fleet starts candidates where they belong: by this host's agent, or by another's.
+type fleet struct {
+	host   string // this one
+	own    *agent
+	agents *control.Agents   // nil where there are no other hosts
+	at     map[string]string // host by member; used by the supervisor's goroutine only
+}
+
+func (f *fleet) start(o order) (pid int, err error) {
+	f.at[o.member] = o.host
+	if o.host == f.host {
+		return f.own.start(o)
+	}
+	f.agents.Order(o.host, control.AgentOrder{Start: &control.StartOrder{
+		Member: o.member, Rank: o.rank, Path: o.path, Digest: o.digest, Args: o.args, Env: o.env, Dir: o.dir, Files: o.files,
+	}})
+	return 0, nil // the agent tells
+}
+
+func (f *fleet) signal(member string, s syscall.Signal) {
+	if host := f.at[member]; host != f.host {
+		f.agents.Order(host, control.AgentOrder{Signal: &control.SignalOrder{Member: member, Signal: int(s)}})
+		return
+	}
+	f.own.signal(member, s)
+}
+
+func (f *fleet) label(member string, rank int) {
+	if host := f.at[member]; host != f.host {
+		f.agents.Order(host, control.AgentOrder{Label: &control.LabelOrder{Member: member, Rank: rank}})
+		return
+	}
+	f.own.label(member, rank)
+}
+
+// eventOf is what an agent's news mean to the supervisor; nil for what it isn't told.
+func eventOf(n control.AgentNews) event {
+	switch {
+	case n.Started != nil:
+		return evStarted{n.Started.Member, n.Started.PID}
+	case n.NotStarted != nil:
+		return evNotStarted{n.NotStarted.Member, errors.New(n.NotStarted.Error)}
+	case n.Exited != nil:
+		return evExited{n.Exited.Member, ending{status: n.Exited.Status, signal: syscall.Signal(n.Exited.Signal)}}
+	case n.Drained != nil:
+		return evDrained{n.Drained.Member, tail{lines: n.Drained.Lines, panic: n.Drained.Panic}}
+	case n.Signalled != 0:
+		return evSignal{syscall.Signal(n.Signalled), true}
+	}
+	return nil
+}
+
+// newsOf is eventOf's inverse, for what an agent's processes cause; nil for the rest.
+func newsOf(e event) *control.AgentNews {
+	switch e := e.(type) {
+	case evStarted:
+		return &control.AgentNews{Started: &control.AgentStarted{Member: e.member, PID: e.pid}}
+	case evNotStarted:
+		return &control.AgentNews{NotStarted: &control.AgentNotStarted{Member: e.member, Error: e.err.Error()}}
+	case evExited:
+		return &control.AgentNews{Exited: &control.AgentExited{Member: e.member, Status: e.end.status, Signal: int(e.end.signal)}}
+	case evDrained:
+		return &control.AgentNews{Drained: &control.AgentDrained{Member: e.member, Lines: e.tail.lines, Panic: e.tail.panic}}
+	case evSignal:
+		return &control.AgentNews{Signalled: int(e.signal)}
+	}
+	return nil
+}

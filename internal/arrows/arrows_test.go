@@ -24,10 +24,14 @@ var layout = rules{
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
 	"worker/probe":         {"collective/transport", "kernels", "topology"},
 	"worker/graph":         {"worker", "kernels"},
-	"launcher":             {"internal/rendezvous", "internal/control", "topology"},
+	"launcher/hosts":       {},
+	"launcher/membership":  {"internal/rendezvous"},
+	"launcher/reach":       {},
+	"launcher/cluster":     {"internal/rendezvous", "internal/control", "launcher/membership"},
+	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
-	"launcher/gorun":             {"launcher", "topology", "worker", "benchmarks/allreduce/bench"},
+	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
 	"examples":                   {"worker", "worker/graph", "worker/idx", "worker/checkpoint"},
 	"benchmarks/allreduce/bench": {"worker", "collective", "collective/transport", "kernels", "topology"},
 	"benchmarks":                 {"benchmarks/allreduce/bench", "worker", "collective", "collective/transport", "kernels", "topology"},
@@ -37,7 +41,7 @@ var layout = rules{
 var outside = rules{
 	"gorgonia.org/":                   {"worker/graph", "examples"},
 	"github.com/nats-io/":             {"internal/control", "launcher"},
-	"github.com/hashicorp/memberlist": {"launcher"},
+	"github.com/hashicorp/memberlist": {"launcher/membership"},
 	"github.com/spf13/":               {"launcher/gorun"},
 	"github.com/mmcloughlin/avo/":     {"kernels"},
 }

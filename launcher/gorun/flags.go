@@ -17,6 +17,7 @@ import (
 type command struct {
 	options launcher.Options
 	ranks   string // -np as typed
+	where   where
 	signals <-chan os.Signal
 	listen  func() // begins to take signals instead of dying from them
 	status  int
@@ -31,7 +32,7 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {bench|doctor|ps|topology|version|completion} [--help]
+       gorun {agent|bench|doctor|hosts|ps|topology|version|completion} [--help]
 
 {{.Long}}
 {{end}}{{if .HasAvailableLocalFlags}}
@@ -72,9 +73,10 @@ func (c *command) root() *cobra.Command {
 	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
 	f.StringVar(&o.Transport, "transport", "", "between ranks of a host: auto, shm or tcp")
 	f.BoolVar(&o.Deterministic, "deterministic", false, "measure nothing that changes rounding")
+	c.where.flags(f, o)
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -82,7 +84,7 @@ func (c *command) root() *cobra.Command {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(versionCommand(), doctorCommand(), psCommand(), topologyCommand(), c.benchCommand(), rankCommand())
+	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }
@@ -96,7 +98,10 @@ func (c *command) run(cmd *cobra.Command, args []string) error {
 	}
 	typed := os.Args[1:]
 	o.Command, o.ProgramAt = typed, len(typed)-len(args)
-	var err error
+	err := c.hosts(cmd)
+	if err != nil {
+		return err
+	}
 	if o.NP, err = c.np(cmd); err != nil {
 		return err
 	}
@@ -105,6 +110,9 @@ func (c *command) run(cmd *cobra.Command, args []string) error {
 
 // np is how many ranks were asked for.
 func (c *command) np(cmd *cobra.Command) (int, error) {
+	if len(c.options.Hosts) > 0 && !cmd.Flags().Changed("np") {
+		return 0, nil // all that they take
+	}
 	if !cmd.Flags().Changed("np") {
 		return runtime.GOMAXPROCS(0), nil
 	}

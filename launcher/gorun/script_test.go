@@ -60,7 +60,7 @@ func TestScript(t *testing.T) {
 
 			"parameters": parameters,
 
-			"reach":     reach,
+			"reach":     await,
 			"leave":     leave,
 			"clock":     clock,
 			"since":     since,

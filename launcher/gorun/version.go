@@ -1,7 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -33,4 +37,22 @@ func version() string {
 		}
 	}
 	return fmt.Sprintf("gorun %s%s%s %s %s/%s", name, revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// fullVersion is version with a digest of this binary: builds of one commit may differ.
+func fullVersion() (string, error) {
+	path, err := itself()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Sprintf("%s (%s)", version(), hex.EncodeToString(sum.Sum(nil))[:12]), nil
 }

@@ -37,7 +37,7 @@ func look(ts *testscript.TestScript, what string, bound time.Duration, seen func
 
 // reach RANK LOW HIGH NAME waits until the rank of the only job has done a step that is
 // drawn between LOW and HIGH, and sets NAME to its process number.
-func reach(ts *testscript.TestScript, neg bool, args []string) {
+func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: reach RANK LOW HIGH NAME")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/launcher/private"
 )
 
 // jobEntry is what a launcher leaves in the runtime folder, for gorun ps. Its file is 0600,
@@ -46,7 +47,7 @@ func enter(dir string, e jobEntry) (*entry, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := private(dir); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, err
 	}
 	entries(dir)
@@ -59,7 +60,7 @@ func enter(dir string, e jobEntry) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = lock(f)
+	err = private.Lock(f)
 	if err == nil {
 		_, err = f.Write(data)
 	}
@@ -95,7 +96,7 @@ func entries(dir string) []jobEntry {
 		}
 		var e jobEntry
 		bad := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&e)
-		if lock(f) == nil { // its launcher is gone
+		if private.Lock(f) == nil { // its launcher is gone
 			_ = os.Remove(name)
 			if bad == nil && strings.HasPrefix(filepath.Base(e.Folder), "gorun-"+e.Job+"-") {
 				_ = os.RemoveAll(e.Folder)
@@ -127,7 +128,7 @@ func Jobs(dir string) ([]JobState, error) {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	if err := private(dir); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, err
 	}
 	var jobs []JobState

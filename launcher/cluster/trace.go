@@ -3,13 +3,13 @@ package cluster
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
+
+	"github.com/gorun-ml/gorun/launcher/private"
 )
 
 // trace is what a daemon leaves in the runtime folder, so that commands on its host find it
@@ -27,7 +27,7 @@ func leaveTrace(dir string, t trace) (remove func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := checkRuntime(dir); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, err
 	}
 	data, err := json.Marshal(t)
@@ -40,7 +40,7 @@ func leaveTrace(dir string, t trace) (remove func(), err error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, strconv.Itoa(t.PID)+traceSuffix)
-	err = lock(f)
+	err = private.Lock(f)
 	if err == nil {
 		_, err = f.Write(data)
 	}
@@ -62,7 +62,7 @@ func traces(dir string) ([]trace, error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err := checkRuntime(dir); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, err
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*"+traceSuffix))
@@ -77,7 +77,7 @@ func traces(dir string) ([]trace, error) {
 		}
 		var t trace
 		bad := json.NewDecoder(io.LimitReader(f, 4096)).Decode(&t)
-		if lock(f) == nil { // its daemon is gone
+		if private.Lock(f) == nil { // its daemon is gone
 			_ = os.Remove(name)
 		} else if bad == nil {
 			all = append(all, t)
@@ -86,24 +86,3 @@ func traces(dir string) ([]trace, error) {
 	}
 	return all, nil
 }
-
-// checkRuntime refuses a folder in which others could have left an address of theirs.
-func checkRuntime(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a folder: remove it", dir)
-	case ok && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d: set XDG_RUNTIME_DIR to a folder of yours", dir, st.Uid)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s is open to others: chmod 700 it", dir)
-	}
-	return nil
-}
-
-// lock takes the lock on an open file, or fails where another process holds it.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }

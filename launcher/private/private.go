@@ -1,4 +1,5 @@
-package launcher
+// Package private is for what one user's processes leave for each other in a folder.
+package private
 
 import (
 	"fmt"
@@ -6,9 +7,9 @@ import (
 	"syscall"
 )
 
-// private refuses a folder that others could have made or could write to: whoever owns the
+// Folder refuses a folder that others could have made or could write to: whoever owns the
 // list of jobs could send gorun ps to a broker of theirs.
-func private(dir string) error {
+func Folder(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
@@ -17,7 +18,7 @@ func private(dir string) error {
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a folder: remove it", dir)
-	case ok && int(st.Uid) != os.Getuid():
+	case ok && int(st.Uid) != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d: set XDG_RUNTIME_DIR to a folder of yours", dir, st.Uid)
 	case info.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("%s is open to others: chmod 700 it", dir)
@@ -25,5 +26,5 @@ func private(dir string) error {
 	return nil
 }
 
-// lock takes the lock on an open file, or fails where another process holds it.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+// Lock takes the lock on an open file, or fails where another process holds it.
+func Lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }

@@ -81,6 +81,30 @@ func TestJobAgentsAreStartedAndEnded(t *testing.T) {
 	wants(t, err, ErrNobody, "h2")
 }
 
+// A job may start where another has just ended: gossip need not have told of it.
+func TestSlotsOfAJobThatEndedAreFreeAtOnce(t *testing.T) {
+	a := start(t, options("h1", "127.0.0.1"))
+	start(t, options("h2", "127.0.0.2", a.Addr()))
+	eventually(t, 5*time.Second, "both are known", func() bool { return a.knows() == 2 })
+	for range 5 {
+		job, err := find(t, a.Addr()).Start(t.Context(), "h2", 4, []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		freeOn(t, a, "h2", 0, 1)
+		if err := job.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c := find(t, a.Addr())
+		c.Refresh(t.Context())
+		for _, h := range c.Hosts() {
+			if h.Free != 4 || h.Jobs != 0 {
+				t.Fatalf("host %s has %d free slots and %d jobs, want 4 and 0", h.Name, h.Free, h.Jobs)
+			}
+		}
+	}
+}
+
 func TestAnotherGorunIsRefused(t *testing.T) {
 	a := start(t, options("h1", "127.0.0.1"))
 	other := filepath.Join(t.TempDir(), "gorun")

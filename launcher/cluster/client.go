@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -133,6 +134,15 @@ func dialControl(ctx context.Context, addr string, creds credentials) (*tls.Conn
 
 // ask takes over what a daemon knows. It closes the connection.
 func (c *Client) ask(ctx context.Context, t *tls.Conn) error {
+	s, err := query(ctx, t)
+	if err == nil {
+		c.hosts = s.Hosts
+	}
+	return err
+}
+
+// query asks a daemon for what it knows, and closes the connection.
+func query(ctx context.Context, t *tls.Conn) (*status, error) {
 	defer func() { _ = t.Close() }() // all was said
 	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -146,21 +156,52 @@ func (c *Client) ask(ctx context.Context, t *tls.Conn) error {
 	took := time.Since(asked)
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
+		return nil, fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
 	case a.Refused != nil:
-		return a.Refused.err()
+		return nil, a.Refused.err()
 	case a.Status == nil:
-		return fmt.Errorf("%w at %s: its answer is one to another question", ErrNobody, t.RemoteAddr())
+		return nil, fmt.Errorf("%w at %s: its answer is one to another question", ErrNobody, t.RemoteAddr())
 	}
-	c.hosts = a.Status.Hosts
-	for i := range c.hosts {
-		if c.hosts[i].Name == a.Status.Self {
-			c.hosts[i].RTT = took
+	for i := range a.Status.Hosts {
+		if a.Status.Hosts[i].Name == a.Status.Self {
+			a.Status.Hosts[i].RTT = took
 		}
 	}
-	return nil
+	return a.Status, nil
+}
+
+// Refresh asks the hosts on which slots are taken, each by itself: that a job has ended a
+// moment ago is not yet gossip. What one that doesn't answer has told before stays.
+func (c *Client) Refresh(ctx context.Context) {
+	var all sync.WaitGroup
+	for i := range c.hosts {
+		h := &c.hosts[i] // of this goroutine alone, until all are done
+		if h.Free == h.Slots {
+			continue
+		}
+		all.Go(func() {
+			ip, _, err := net.SplitHostPort(h.Addr)
+			if err != nil {
+				return
+			}
+			t, err := dialControl(ctx, net.JoinHostPort(ip, strconv.Itoa(h.ControlPort)), c.creds)
+			if err != nil {
+				return
+			}
+			s, err := query(ctx, t)
+			if err != nil {
+				return
+			}
+			for _, own := range s.Hosts {
+				if own.Name == s.Self && own.Name == h.Name {
+					h.Free, h.Jobs = own.Free, own.Jobs
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // alert tells a daemon's refusal of the key from other ends of a connection: it comes when

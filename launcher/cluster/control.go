@@ -149,9 +149,11 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		return
 	}
 	var listening sync.WaitGroup
+	given := make(chan struct{})
 	listening.Go(func() {
 		<-c.done // however long the kernel holds it
 		d.give(r.Slots)
+		close(given)
 	})
 	_ = t.SetReadDeadline(time.Time{}) // who has gone without a word is noticed by keepAlive
 	left := make(chan struct{})
@@ -163,7 +165,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 			}
 		}
 	})
-	d.attend(ctx, t, c, left)
+	d.attend(ctx, t, c, given, left)
 	_ = t.SetReadDeadline(time.Unix(1, 0)) // whoever listens, stops
 	<-left
 	select {
@@ -174,7 +176,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 }
 
 // attend waits until the job agent is ready, and then until it ends or is to end.
-func (d *Daemon) attend(ctx context.Context, t *tls.Conn, c *child, left <-chan struct{}) {
+func (d *Daemon) attend(ctx context.Context, t *tls.Conn, c *child, given, left <-chan struct{}) {
 	bound := time.NewTimer(d.o.ReadyBound)
 	defer bound.Stop()
 	select {
@@ -202,6 +204,7 @@ func (d *Daemon) attend(ctx context.Context, t *tls.Conn, c *child, left <-chan 
 		d.o.Log(fmt.Sprintf("job agent (pid %d) can't be killed, waiting in the kernel", c.cmd.Process.Pid))
 		return
 	}
+	<-given // whoever is told that it has ended counts on its slots
 	d.say(t, answer{Ended: &c.ends})
 }
 

@@ -122,6 +122,7 @@ func (c *command) byAgents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	client.Refresh(ctx)
 	o, addrs := &c.options, map[string]string{}
 	for _, h := range client.Hosts() {
 		if h.Free > 0 {

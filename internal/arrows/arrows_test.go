@@ -19,6 +19,7 @@ var layout = rules{
 	"internal/rendezvous":  {},
 	"internal/control":     {"internal/rendezvous"},
 	"internal/arrows":      {},
+	"internal/pinned":      {},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -28,7 +29,7 @@ var layout = rules{
 	"launcher/membership":  {"internal/rendezvous"},
 	"launcher/reach":       {},
 	"launcher/private":     {},
-	"launcher/cluster":     {"internal/rendezvous", "internal/control", "launcher/membership", "launcher/private"},
+	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/membership", "launcher/private"},
 	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.

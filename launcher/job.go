@@ -18,6 +18,7 @@ type rules struct {
 	Placed       []int    // host of each slot at the start
 	Capacity     []int    // slots of each host; 0: as many as it takes
 	NP           int
+	Spares       int  // ranks more that are started, and wait to take the place of a dead one
 	Restarts     int  // processes; of a gang: the gang
 	GangRestarts bool // Restarts applies to gangs
 	Gang         bool // the ranks never join
@@ -86,9 +87,12 @@ func newJob(r rules, now time.Time) *job {
 	if len(r.Sites) == 0 {
 		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{r.NP}
 	}
-	j := &job{rules: r, started: now, slots: make([]slot, r.NP), members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
-	for i := range j.slots {
-		j.slots[i].site = r.Placed[i]
+	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
+	for _, site := range r.Placed {
+		j.slots = append(j.slots, slot{site: site})
+	}
+	for range r.Spares {
+		j.slots = append(j.slots, slot{site: j.refuge()})
 	}
 	return j
 }

@@ -16,7 +16,7 @@ type place struct {
 }
 
 // placeOf says where a slot's candidate runs: its rank among those of its host, in the order
-// of slots.
+// of slots. Spares come after all ranks and don't count.
 func (j *job) placeOf(i int) place {
 	p := place{host: j.Sites[j.slots[i].site], first: j.Sites[j.slots[0].site]}
 	met := map[int]bool{}
@@ -32,14 +32,16 @@ func (j *job) placeOf(i int) place {
 			if k < i {
 				p.localRank++
 			}
-			p.localSize++
+			if k < j.NP {
+				p.localSize++
+			}
 		}
 	}
 	p.hostsInUse = len(met)
 	return p
 }
 
-// refuge is the host that takes a slot whose own host is lost: the first of those with the
+// refuge is the host that takes a spare, or a slot whose own host is lost: the first of those with the
 // most room or, where none has any, with the least beyond it. With all lost it doesn't
 // matter: the job is about to end.
 func (j *job) refuge() int {

@@ -20,6 +20,7 @@ type Options struct {
 
 	NP            int // ranks; 0 for one a core
 	Oversubscribe bool
+	Spares        int    // more that wait to take the place of a dead rank
 	Restarts      int    // processes started anew, before the job fails
 	RestartsSet   bool   // Restarts was asked for: it applies to gangs too
 	Gang          bool   // the ranks never join
@@ -150,6 +151,10 @@ func (o *Options) check() error {
 		return refuse("no program given: gorun [flags] PROGRAM [ARGS...], for example gorun -np 4 train.go; gorun --help says more")
 	case o.NP < 1 && len(o.Hosts) == 0:
 		return refuse("-np %d: want at least 1 rank", o.NP)
+	case o.Spares < 0:
+		return refuse("--spares %d: want 0 or more", o.Spares)
+	case o.Spares > 0 && o.Gang:
+		return refuse("--spares and --gang: choose one: only a rank that calls worker.Run can take another's place")
 	case o.Restarts < 0:
 		return refuse("--restarts %d: want 0 or more", o.Restarts)
 	case o.StartTimeout <= 0:
@@ -182,7 +187,7 @@ func (o *Options) check() error {
 	if len(o.Hosts) > 0 {
 		return nil // they say what they take
 	}
-	return checkRanks(o.NP, o.Oversubscribe, thisMachine())
+	return checkRanks(o.NP+o.Spares, o.Oversubscribe, thisMachine())
 }
 
 // Inherit takes from the environment how ranks communicate, where no flag says so.

@@ -262,7 +262,7 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 
 func (l *launch) rules() rules {
 	return rules{
-		Job: l.job, Host: l.host, NP: l.NP, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
+		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
 		Checkpoint: l.Checkpoint.Dir != "",
 		Sites:      l.sites.names, Capacity: l.sites.capacity, Placed: l.sites.placed,

@@ -59,6 +59,7 @@ func (c *command) root() *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&c.ranks, "np", "n", "", fmt.Sprintf("ranks; also -np `N` (default: one a core, %d)", runtime.GOMAXPROCS(0)))
 	f.IntVar(&o.Restarts, "restarts", launcher.DefaultRestarts, "start dead ranks anew, `N` times")
+	f.IntVar(&o.Spares, "spares", 0, "keep `N` more ready to take a dead rank's place")
 	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
 	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
 	f.IntVar(&o.Checkpoint.Keep, "checkpoint-keep", launcher.DefaultKeep, "keep the newest `N`")
@@ -76,7 +77,7 @@ func (c *command) root() *cobra.Command {
 	c.where.flags(f, o)
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)

@@ -56,13 +56,13 @@ func TestBrokerCarriesTheControlPlane(t *testing.T) {
 // silent is a handler for tests that aren't about what workers say.
 type silent struct{}
 
-func (silent) Registered(rendezvous.Member) {}
-func (silent) Reported(control.Report)      {}
-func (silent) Failed(control.Failure)       {}
-func (silent) Finished(control.Finish)      {}
-func (silent) Saved(control.Saved)          {}
-func (silent) Stranded(control.Stranded)    {}
-func (silent) Said(string, string)          {}
+func (silent) Registered(rendezvous.Member) error { return nil }
+func (silent) Reported(control.Report)            {}
+func (silent) Failed(control.Failure) error       { return nil }
+func (silent) Finished(control.Finish) error      { return nil }
+func (silent) Saved(control.Saved) error          { return nil }
+func (silent) Stranded(control.Stranded) error    { return nil }
+func (silent) Said(string, string) error          { return nil }
 
 func TestBrokerRefusesStrangers(t *testing.T) {
 	b, err := startBroker(t.Context(), "127.0.0.1", [control.SecretBytes]byte{1})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type Options struct {
 	BindSet       bool         // Bind was asked for
 	Hosts         []hosts.Host // with the ranks that each takes; none for this host alone
 	Spread        bool         // ranks over all hosts, where a few would hold them
-	Reach         Reach        // how agents on other hosts are started
+	Reach         Reach        `json:"-"` // how agents on other hosts are started
 	Files         []string     // that ranks on other hosts find in their folder
 	Forward       []string     // variables that ranks on other hosts get too, NAME or NAME=VALUE
 	Version       string       // of gorun, which all hosts must have in common
@@ -42,14 +43,15 @@ type Options struct {
 	JobID         string       // a scheduler's, to be part of the job's name
 	Transport     string       // how ranks of a host communicate, one of Transports; "" for auto
 	Deterministic bool         // nothing follows from what communication was measured to cost
+	Detach        bool         // the job is left to agents of its hosts
 	Own           bool         // the program is gorun's own: it joins, and what it writes is shown as it is
 	Quiet         bool
 
 	Command        []string // as typed, for messages and gorun ps
 	ProgramAt      int      // where Program is in Command
-	Environ        []string // that ranks inherit
+	Environ        []string `json:"-"` // that ranks inherit
 	Runtime        string   // folder that gorun ps looks into
-	Stdout, Stderr *os.File
+	Stdout, Stderr *os.File `json:"-"`
 }
 
 // The defaults of options.
@@ -171,6 +173,10 @@ func (o *Options) check() error {
 		return refuse("--checkpoint-every %d: where to? name the folder with --checkpoint DIR", o.Checkpoint.Every)
 	case o.Transport != "" && !slices.Contains(Transports(), o.Transport):
 		return refuse("--transport %s: want one of %s", o.Transport, strings.Join(Transports(), ", "))
+	case o.Detach && o.Output != "":
+		return refuse("--output and --detach: choose one: gorun logs shows what the ranks of a detached job write")
+	case o.Detach && (o.Metrics != "" && !filepath.IsAbs(o.Metrics) || o.Verdict != "" && !filepath.IsAbs(o.Verdict)):
+		return refuse("--metrics and --verdict of a detached job are written on one of its hosts: give absolute paths, on a file system that they share")
 	case net.ParseIP(o.Bind) == nil:
 		return refuse("--bind %s: want an IP address of this machine, such as 127.0.0.1", o.Bind)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,8 +37,8 @@ func (l *launch) order(a actStart) (order, error) {
 	if o.digest == "" {
 		o.path = l.Program
 	}
-	o.dir, err = os.Getwd()
-	return o, err
+	o.dir = l.dir
+	return o, nil
 }
 
 // addrOf is the address that a host's part of the job listens on.

@@ -63,6 +63,7 @@ type launch struct {
 	sites  *sites
 	digest string         // of the program, where other hosts fetch it
 	files  []control.File // that they fetch too
+	dir    string         // that ranks run in
 }
 
 // run does all of Run but telling the verdict.
@@ -74,6 +75,9 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, err
 	}
 	var err error
+	if l.dir, err = os.Getwd(); err != nil {
+		return Verdict{}, refuse("the working directory: %v", err)
+	}
 	if l.sites, err = l.list(); err != nil {
 		return Verdict{}, err
 	}
@@ -94,6 +98,9 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, refuse("--output: %v", err)
 	}
 	l.out.bare = l.Own
+	if l.Detach {
+		return l.detach(signals)
+	}
 	return l.launch(folder, signals)
 }
 
@@ -182,7 +189,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
-	hub, err := control.NewHub(nc, l.job, store, s)
+	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -216,7 +223,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err != nil {
 		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
 	}
-	defer entry.leave(l.Runtime, l.job)
+	defer entry.leave()
 
 	relayed := make(chan struct{})
 	go func() {
@@ -308,7 +315,7 @@ func (l *launch) conclude(v Verdict, refused error) int {
 		}
 		lines = append(lines, "gorun: "+v.Line())
 	}
-	if l.Verdict != "" {
+	if l.Verdict != "" && !(l.Detach && v.OK) { // which is how the job began, not how it ended
 		if err := v.write(l.Verdict); err != nil {
 			lines = append(lines, "gorun: "+err.Error())
 			if v.OK {

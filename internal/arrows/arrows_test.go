@@ -30,7 +30,7 @@ var layout = rules{
 	"launcher/reach":       {},
 	"launcher/private":     {},
 	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/membership", "launcher/private"},
-	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
+	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
 	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},

@@ -38,6 +38,7 @@ type Client struct {
 	closing  sync.Once
 	link     link
 	refresh  chan struct{} // asks for the order in force, after a reconnect
+	turned   turned
 }
 
 // Dial connects to the control plane that e names and proves the job's secret to it. It
@@ -56,6 +57,7 @@ func Dial(ctx context.Context, e Env, secret [SecretBytes]byte) (*Client, error)
 		refresh:  make(chan struct{}, 1),
 	}
 	c.link.init()
+	c.turned.next()
 	c.turn <- struct{}{}
 	if c.nc, err = c.connect(ctx, secret); err != nil {
 		c.link.close()
@@ -117,6 +119,9 @@ func (c *Client) listen(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("control: listening for commands: %w", err)
+	}
+	if _, err := c.nc.Subscribe(c.prefix+subjectTurn, func(*nats.Msg) { c.turned.next() }); err != nil {
+		return fmt.Errorf("control: listening for turns: %w", err)
 	}
 	o, err := c.order(ctx)
 	if err != nil {

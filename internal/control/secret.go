@@ -59,6 +59,16 @@ func GossipKey(secret [SecretBytes]byte) []byte {
 	return derive(secret, "gorun gossip key")
 }
 
+// BrokersKey is the key by which brokers of a job that has several know each other.
+func BrokersKey(secret [SecretBytes]byte) []byte {
+	return derive(secret, "gorun brokers key")
+}
+
+// ReplicaKey is the key by which the replicas of a job's state know each other.
+func ReplicaKey(secret [SecretBytes]byte) []byte {
+	return derive(secret, "gorun replica key")
+}
+
 // derive makes a key for one purpose. The secret is uniformly random, so it needs no salt,
 // and no key tells anything about another (RFC 5869).
 func derive(secret [SecretBytes]byte, purpose string) []byte {

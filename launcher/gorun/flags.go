@@ -75,6 +75,7 @@ func (c *command) root() *cobra.Command {
 	f.StringVar(&o.Transport, "transport", "", "between ranks of a host: auto, shm or tcp")
 	f.BoolVar(&o.Deterministic, "deterministic", false, "measure nothing that changes rounding")
 	c.where.flags(f, o)
+	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
 	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares"} { // the screen has 24 lines

@@ -110,7 +110,7 @@ func (j *job) report(r control.Report) {
 
 func (j *job) failed(f control.Failure, now time.Time) {
 	c := j.members[f.Member]
-	if c == nil || c.exited {
+	if c == nil || c.exited || c.released {
 		return
 	}
 	if f.Kind == control.KindHelp {
@@ -191,7 +191,7 @@ func (j *job) exited(c *candidate, end ending, now time.Time) {
 	}
 	c.exited, c.end, c.since = true, end, now
 	switch {
-	case j.phase == stopping || j.phase == restarting:
+	case j.phase == stopping || j.phase == restarting || c.released:
 	case j.phase == finishing:
 		if end.status != 0 && end.lost == "" && !j.killed(now) && j.ranked(c) {
 			j.blame(c, now)
@@ -244,7 +244,7 @@ func (j *job) replace(c *candidate, now time.Time) {
 		c.remedy = fmt.Sprintf("a spare takes its place, another is started (restart %d of %d)", j.restarts, j.Restarts)
 	}
 	for i := range j.slots { // who finished and left before it was known that all had is needed again
-		if o := j.slots[i].current; o.exited && j.slots[i].startAt.IsZero() {
+		if o := j.slots[i].current; o.exited && j.slots[i].startAt.IsZero() && !j.slots[i].retired {
 			j.slots[i].startAt = now
 		}
 	}
@@ -269,7 +269,7 @@ func (j *job) drained(c *candidate, t tail) {
 
 // mustRegister is when a candidate has to have registered; zero for never.
 func (j *job) mustRegister(c *candidate) time.Time {
-	if c.registered || c.exited || j.phase != training {
+	if c.registered || c.exited || c.released || j.phase != training {
 		return time.Time{}
 	}
 	from := c.started
@@ -294,14 +294,14 @@ func (j *job) regroup(now time.Time) {
 		if j.gen.ID == 0 && c.slot >= j.NP {
 			continue // so that it starts as it was placed
 		}
-		if c.registered && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
+		if c.registered && !c.released && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
 			seen = append(seen, rendezvous.Sighting{
 				Member: c.record, By: j.Host, State: c.state(), Since: c.since, Failures: j.slots[c.slot].failures, Stranded: c.stranded,
 			})
 		}
 	}
 	slices.SortFunc(seen, func(a, b rendezvous.Sighting) int { return strings.Compare(a.Member.ID, b.Member.ID) })
-	next, why, ok := rendezvous.Next(j.gen, seen, now, rendezvous.Policy{Min: j.NP, Max: j.NP})
+	next, why, ok := rendezvous.Next(j.gen, seen, now, j.policy())
 	if !ok {
 		return
 	}
@@ -310,7 +310,9 @@ func (j *job) regroup(now time.Time) {
 	if j.gen.ID > 0 {
 		j.note("generation %d: %s", next.ID, why)
 	}
+	before := j.gen
 	j.gen = next
+	j.release(before)
 	for r, m := range next.Members {
 		c := j.members[m.ID]
 		c.generation = next.ID

@@ -26,6 +26,7 @@ type record struct {
 	Said       *said              `json:"said,omitempty"`
 	HostLost   *hostLoss          `json:"host_lost,omitempty"`
 	Signal     *signalRecord      `json:"signal,omitempty"`
+	Resize     int                `json:"resize,omitempty"`
 	Broken     string             `json:"broken,omitempty"`
 }
 
@@ -66,6 +67,8 @@ func recordOf(e event, at time.Time) record {
 		r.HostLost = &hostLoss{e.host, e.why}
 	case evSignal:
 		r.Signal = &signalRecord{int(e.signal), e.relayed}
+	case evResize:
+		r.Resize = e.np
 	case evBroken:
 		r.Broken = e.err.Error()
 	case evTick:
@@ -98,6 +101,8 @@ func (r record) event() event {
 		return evHostLost{r.HostLost.Host, r.HostLost.Why}
 	case r.Signal != nil:
 		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed}
+	case r.Resize > 0:
+		return evResize{r.Resize}
 	case r.Broken != "":
 		return evBroken{errors.New(r.Broken)}
 	}

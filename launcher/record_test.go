@@ -14,15 +14,24 @@ import (
 func TestRecordsHoldEvents(t *testing.T) {
 	at := time.UnixMicro(1_700_000_000_123_456).UTC()
 	for _, e := range []event{
-		evStarted{"1.1", 7}, evNotStarted{"1.1", errors.New("no such file")},
-		evExited{"1.1", ending{status: 3}}, evExited{"1.1", ending{status: 137, signal: syscall.SIGKILL}},
+		evStarted{"1.1", 7},
+		evNotStarted{"1.1", errors.New("no such file")},
+		evExited{"1.1", ending{status: 3}},
+		evExited{"1.1", ending{status: 137, signal: syscall.SIGKILL}},
 		evDrained{"1.1", tail{lines: []string{"a", "b"}, panic: "panic: x"}},
 		evRegistered{rendezvous.Member{ID: "1.1", Host: "h1", Addr: "10.0.0.1:5", Slot: 1, PID: 7}},
-		evReported{reported(1, 2, 0, 5)}, evFailed{control.Failure{Member: "1.1", Kind: control.KindData, Detail: "cut off"}},
+		evReported{reported(1, 2, 0, 5)},
+		evFailed{control.Failure{Member: "1.1", Kind: control.KindData, Detail: "cut off"}},
 		evFinished{control.Finish{Member: "1.1", Generation: 2, Step: 9, Summary: []string{"accuracy 97 %"}}},
-		evSaved{control.Saved{Generation: 1, Step: 4, Path: "/x"}}, evStranded{control.Stranded{Member: "1.1", Generation: 3}},
-		evSaid{"1.1", "a line"}, evHostLost{"h2", "it doesn't answer any more"},
-		evSignal{syscall.SIGTERM, true}, evSignal{syscall.SIGINT, false}, evBroken{errors.New("no space")}, evTick{},
+		evSaved{control.Saved{Generation: 1, Step: 4, Path: "/x"}},
+		evStranded{control.Stranded{Member: "1.1", Generation: 3}},
+		evSaid{"1.1", "a line"},
+		evHostLost{"h2", "it doesn't answer any more"},
+		evSignal{syscall.SIGTERM, true},
+		evSignal{syscall.SIGINT, false},
+		evResize{5},
+		evBroken{errors.New("no space")},
+		evTick{},
 	} {
 		r, err := decodeRecord(recordOf(e, at).encode())
 		if err != nil {

@@ -268,11 +268,15 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 }
 
 func (l *launch) rules() rules {
+	capacity := l.sites.capacity
+	if len(l.Hosts) == 0 {
+		capacity = []int{thisMachine().cores * ranksPerCore} // what check allows
+	}
 	return rules{
-		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
+		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
 		Checkpoint: l.Checkpoint.Dir != "",
-		Sites:      l.sites.names, Capacity: l.sites.capacity, Placed: l.sites.placed,
+		Sites:      l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }
 

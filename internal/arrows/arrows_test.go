@@ -14,7 +14,7 @@ import (
 var layout = rules{
 	"topology":             {},
 	"kernels":              {},
-	"collective/transport": {},
+	"collective/transport": {"internal/pinned"},
 	"collective":           {"topology", "kernels", "collective/transport"},
 	"internal/rendezvous":  {},
 	"internal/control":     {"internal/rendezvous"},

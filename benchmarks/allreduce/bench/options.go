@@ -66,6 +66,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("-alloc %s: want %s or %s", o.Alloc, allocShared, allocSlice)
 	case o.Explain && o.Algorithm != "":
 		return errors.New("-explain tries all algorithms: leave out -algorithm")
+	case o.Transport == InProcess && o.Encrypt:
+		return errors.New("-encrypt needs ranks of their own processes: choose another -transport")
 	case o.Transport == InProcess && o.Explain:
 		return errors.New("-explain needs ranks of their own processes: choose another -transport")
 	}

@@ -70,14 +70,17 @@ func startBrokerAmong(ctx context.Context, bind string, port int, secret [contro
 		return nil, err
 	}
 	options := &server.Options{
-		ServerName:   strings.Join(strings.Fields("gorun "+others.self), "-"), // different from the others'
-		Host:         bind,
-		Port:         port,
-		Nkeys:        []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
-		AuthTimeout:  2,
-		MaxPayload:   control.MaxMessage,
-		PingInterval: 2 * time.Second, // a dead host's connection is closed after two without an answer
-		MaxPingsOut:  2,
+		ServerName:  strings.Join(strings.Fields("gorun "+others.self), "-"), // different from the others'
+		Host:        bind,
+		Port:        port,
+		Nkeys:       []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
+		AuthTimeout: 2,
+		// All is said in TLS, from the first byte on: ranks and agents may be anywhere.
+		TLSConfig:         control.BrokerTLS(secret),
+		TLSHandshakeFirst: true,
+		MaxPayload:        control.MaxMessage,
+		PingInterval:      2 * time.Second, // a dead host's connection is closed after two without an answer
+		MaxPingsOut:       2,
 		// A stopped worker must not hold up the others: its connection is closed when it
 		// doesn't read for so long, or when so much is waiting for it.
 		WriteDeadline:    2 * time.Second,

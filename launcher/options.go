@@ -42,6 +42,7 @@ type Options struct {
 	Host          string       // how Hosts calls this one; "" for what it calls itself
 	JobID         string       // a scheduler's, to be part of the job's name
 	Transport     string       // how ranks of a host communicate, one of Transports; "" for auto
+	Encrypt       bool         // what ranks send over TCP
 	Deterministic bool         // nothing follows from what communication was measured to cost
 	Detach        bool         // the job is left to agents of its hosts
 	Own           bool         // the program is gorun's own: it joins, and what it writes is shown as it is
@@ -177,6 +178,8 @@ func (o *Options) check() error {
 		return refuse("--output and --detach: choose one: gorun logs shows what the ranks of a detached job write")
 	case o.Detach && (o.Metrics != "" && !filepath.IsAbs(o.Metrics) || o.Verdict != "" && !filepath.IsAbs(o.Verdict)):
 		return refuse("--metrics and --verdict of a detached job are written on one of its hosts: give absolute paths, on a file system that they share")
+	case o.Encrypt && o.Gang:
+		return refuse("--encrypt with --gang: such ranks bring connections of their own, which gorun can't encrypt: leave out --encrypt (or GORUN_ENCRYPT)")
 	case net.ParseIP(o.Bind) == nil:
 		return refuse("--bind %s: want an IP address of this machine, such as 127.0.0.1", o.Bind)
 	}
@@ -204,12 +207,19 @@ func (o *Options) Inherit(lookup func(string) (string, bool)) error {
 		}
 		o.Transport = t
 	}
-	if d, _ := lookup("GORUN_DETERMINISTIC"); d != "" {
-		on, err := strconv.ParseBool(d)
-		if err != nil {
-			return refuse("GORUN_DETERMINISTIC=%s: want true or false", d)
+	for _, v := range []struct {
+		name string
+		on   *bool
+	}{{"GORUN_DETERMINISTIC", &o.Deterministic}, {"GORUN_ENCRYPT", &o.Encrypt}} {
+		text, _ := lookup(v.name)
+		if text == "" {
+			continue
 		}
-		o.Deterministic = o.Deterministic || on
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return refuse("%s=%s: want true or false", v.name, text)
+		}
+		*v.on = *v.on || on
 	}
 	return nil
 }

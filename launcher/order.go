@@ -51,7 +51,11 @@ func (l *launch) addrOf(host string) string {
 
 // network tells ranks how to communicate, in any language: worker reads it too.
 func (l *launch) network() []string {
-	return []string{"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"), "GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic)}
+	return []string{
+		"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"),
+		"GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic),
+		"GORUN_ENCRYPT=" + strconv.FormatBool(l.Encrypt),
+	}
 }
 
 // masterPort is a free port for a gang's own rendezvous on a host, another one each time it

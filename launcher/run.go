@@ -118,6 +118,14 @@ func (l *launch) means() string {
 	return " · over shared memory"
 }
 
+// secrecy says that what leaves a host can't be read on the way.
+func (l *launch) secrecy() string {
+	if !l.Encrypt {
+		return ""
+	}
+	return " · encrypted"
+}
+
 // absolute makes the paths that ranks are told independent of where they run.
 func (l *launch) absolute() error {
 	if l.Checkpoint.Dir == "" {
@@ -243,8 +251,11 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 			}
 		}
 	}()
-	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + l.secrecy() + " · job " + l.job)
 	v := s.supervise(ctx)
+	if l.Encrypt && v.OK && !s.job.hasJoined() {
+		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")
+	}
 	<-relayed
 	others.close() // before this host's agent ends all that is left, what reaches them too
 	if left := agent.close(drainBound); left > 0 {

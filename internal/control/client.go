@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
+	"github.com/gorun-ml/gorun/internal/pinned"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
 
@@ -77,7 +78,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 	options := []nats.Option{
 		nats.Name(c.env.Member),
 		Login(BrokerSeed(secret)),
-		nats.Timeout(time.Second),
+		nats.Timeout(2 * time.Second), // with TLS, where many start at once
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
@@ -100,7 +101,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		switch {
 		case err == nil:
 			return nc, nil
-		case errors.Is(err, nats.ErrAuthorization):
+		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, pinned.ErrOther):
 			return nil, fmt.Errorf("%w by the broker at %s of job %s: start the program with gorun, "+
 				"without GORUN_ variables kept from another job", ErrAuth, c.env.Broker, c.env.Job)
 		case wait(ctx, pause(try)) != nil:

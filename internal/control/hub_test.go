@@ -33,7 +33,7 @@ func (b *testBroker) start() {
 	b.t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: b.port, NoLog: true, NoSigs: true, MaxPayload: MaxMessage,
-		Nkeys: []*server.NkeyUser{{Nkey: BrokerUser(b.secret)}},
+		Nkeys: []*server.NkeyUser{{Nkey: BrokerUser(b.secret)}}, TLSConfig: BrokerTLS(b.secret), TLSHandshakeFirst: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)

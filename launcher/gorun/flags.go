@@ -73,12 +73,13 @@ func (c *command) root() *cobra.Command {
 	f.DurationVar(&o.Grace, "grace", launcher.DefaultGrace, "`TIME` for ranks to end")
 	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
 	f.StringVar(&o.Transport, "transport", "", "between ranks of a host: auto, shm or tcp")
+	f.BoolVar(&o.Encrypt, "encrypt", false, "encrypt what ranks send to other hosts")
 	f.BoolVar(&o.Deterministic, "deterministic", false, "measure nothing that changes rounding")
 	c.where.flags(f, o)
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares", "grace", "bind"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)

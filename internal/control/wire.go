@@ -19,6 +19,10 @@ import (
 //	command  the supervisor's Order, to everybody who listens
 //	order    asks for the current Order
 //	ps       asks for the state of the job
+//	log      a position; answered with lines that the job has shown since
+//	events   a position; answered with what has happened since
+//	stop     asks the job to stop; answered when the supervisor knows
+//	leave    the name of a follower that asks no more; not answered
 //	orders   a host and the last order its agent has; answered with later ones, or with none yet
 //	file     a digest and an offset; answered with bytes
 const (
@@ -35,6 +39,10 @@ const (
 	subjectCommand  = "command"
 	subjectOrder    = "order"
 	subjectPS       = "ps"
+	subjectLog      = "log"
+	subjectEvents   = "events"
+	subjectStop     = "stop"
+	subjectLeave    = "leave"
 	subjectOrders   = "orders"
 	subjectFile     = "file"
 	subjectNews     = "news"

@@ -31,7 +31,7 @@ var layout = rules{
 	"launcher/private":     {},
 	"launcher/joblist":     {"launcher/private"},
 	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/joblist", "launcher/membership", "launcher/private"},
-	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership", "launcher/private"},
+	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
 	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/joblist", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},

@@ -32,7 +32,8 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {agent|bench|doctor|hosts|ps|topology|version|completion} [--help]
+       gorun {ps|logs|events|attach|stop} [--help]   jobs that are running
+       gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}
 {{end}}{{if .HasAvailableLocalFlags}}
@@ -76,7 +77,7 @@ func (c *command) root() *cobra.Command {
 	c.where.flags(f, o)
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "grace", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -84,7 +85,8 @@ func (c *command) root() *cobra.Command {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand())
+	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
+		logsCommand(), eventsCommand(), stopCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }

@@ -30,11 +30,12 @@ var layout = rules{
 	"launcher/membership":  {"internal/rendezvous"},
 	"launcher/reach":       {},
 	"launcher/private":     {},
-	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/membership", "launcher/private"},
-	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
+	"launcher/joblist":     {"launcher/private"},
+	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/joblist", "launcher/membership", "launcher/private"},
+	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
-	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
+	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/joblist", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
 	"examples":                   {"worker", "worker/graph", "worker/idx", "worker/checkpoint"},
 	"benchmarks/allreduce/bench": {"worker", "collective", "collective/transport", "kernels", "topology"},
 	"benchmarks":                 {"benchmarks/allreduce/bench", "worker", "collective", "collective/transport", "kernels", "topology"},

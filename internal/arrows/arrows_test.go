@@ -20,6 +20,7 @@ var layout = rules{
 	"internal/control":     {"internal/rendezvous"},
 	"internal/arrows":      {},
 	"internal/pinned":      {},
+	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -44,6 +45,7 @@ var outside = rules{
 	"gorgonia.org/":                   {"worker/graph", "examples"},
 	"github.com/nats-io/":             {"internal/control", "launcher"},
 	"github.com/hashicorp/memberlist": {"launcher/membership"},
+	"github.com/hashicorp/raft":       {"internal/replica"},
 	"github.com/spf13/":               {"launcher/gorun"},
 	"github.com/mmcloughlin/avo/":     {"kernels"},
 }

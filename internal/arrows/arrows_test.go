@@ -21,6 +21,7 @@ var layout = rules{
 	"internal/arrows":      {},
 	"internal/pinned":      {},
 	"internal/wiretap":     {},
+	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -46,6 +47,7 @@ var outside = rules{
 	"gorgonia.org/":                   {"worker/graph", "examples"},
 	"github.com/nats-io/":             {"internal/control", "launcher"},
 	"github.com/hashicorp/memberlist": {"launcher/membership"},
+	"github.com/hashicorp/raft":       {"internal/replica"},
 	"github.com/spf13/":               {"launcher/gorun"},
 	"github.com/mmcloughlin/avo/":     {"kernels"},
 }

@@ -105,26 +105,23 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	return l.launch(folder, signals)
 }
 
-// means says by what gradients travel, where ranks are expected to join. That ranks of a
-// host can't share memory after all, they say themselves.
+// means says by what gradients travel, where ranks are expected to join, and whether they can
+// be read on the way. That ranks of a host can't share memory after all, they say themselves.
 func (l *launch) means() string {
+	means := ""
 	switch {
 	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
-		return ""
 	case l.Transport == "tcp" || len(l.sites.names) == l.NP:
-		return " · over tcp"
+		means = " · over tcp"
 	case len(l.sites.names) > 1:
-		return " · over shared memory and tcp"
+		means = " · over shared memory and tcp"
+	default:
+		means = " · over shared memory"
 	}
-	return " · over shared memory"
-}
-
-// secrecy says that what leaves a host can't be read on the way.
-func (l *launch) secrecy() string {
-	if !l.Encrypt {
-		return ""
+	if l.Encrypt {
+		means += " · encrypted"
 	}
-	return " · encrypted"
+	return means
 }
 
 // absolute makes the paths that ranks are told independent of where they run.
@@ -259,7 +256,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 			}
 		}
 	}()
-	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + l.secrecy() + " · job " + l.job)
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
 	v := s.supervise(ctx)
 	if l.Encrypt && v.OK && !s.job.hasJoined() {
 		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")

@@ -20,6 +20,7 @@ var layout = rules{
 	"internal/control":     {"internal/rendezvous", "internal/pinned", "internal/wiretap"},
 	"internal/arrows":      {},
 	"internal/pinned":      {},
+	"internal/replica":     {"internal/pinned"},
 	"internal/wiretap":     {},
 	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},

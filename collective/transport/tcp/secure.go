@@ -91,7 +91,7 @@ func (f *Fabric) wrap(ctx context.Context, c *net.TCPConn, dialer bool) (*wire, 
 	case errors.Is(err, pinned.ErrOther):
 		return nil, fmt.Errorf("%w: its certificate is of another key; is it of this job?", transport.ErrAuth)
 	case errors.As(err, &op) && op.Op == "remote error":
-		return nil, fmt.Errorf("%w: it refuses this rank's certificate; are both of one job?", transport.ErrAuth)
+		return nil, fmt.Errorf("%w: it refuses this rank's handshake; are both of one job?", transport.ErrAuth)
 	}
 	return nil, err
 }

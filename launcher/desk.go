@@ -16,7 +16,7 @@ const (
 	gatherFor = 20 * time.Millisecond
 	// lingerFor is how long a launcher whose job has ended waits for those who follow it to
 	// hear the rest and leave, and how recently they must have asked.
-	lingerFor = time.Second
+	lingerFor = 2 * time.Second
 )
 
 // desk answers those who ask about a job, or ask it to stop, from other processes. Nobody

@@ -50,6 +50,8 @@ type (
 		by      string // who has asked for it by gorun stop; "" for nobody
 		now     bool   // without waiting for ranks to end by themselves
 	}
+	// evResize: somebody wants another number of ranks, from now on.
+	evResize struct{ np int }
 	// evBroken: the launcher itself cannot go on.
 	evBroken struct{ err error }
 	// evTick: a deadline may have passed.
@@ -69,6 +71,7 @@ func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
+func (evResize) isEvent()     {}
 func (evBroken) isEvent()     {}
 func (evTick) isEvent()       {}
 

@@ -18,7 +18,7 @@ const maxVisits = 1 << 10
 type Steering struct {
 	Log    func(ctx context.Context, q LogRequest) LogReply
 	Events func(ctx context.Context, q EventsRequest) EventsReply
-	Stop   func(q StopRequest) StopReply
+	Stop   func(q StopRequest) (StopReply, error) // ErrElsewhere has it asked again
 	Leave  func(follower string)
 }
 
@@ -34,20 +34,20 @@ type steered struct {
 func (h *Hub) ServeSteering(s Steering) error {
 	held := make(chan struct{}, maxVisits)
 	err := errors.Join(
-		h.serve(subjectLog, visits(h, held, func(ctx context.Context, q LogRequest) LogReply {
+		h.serve(subjectLog, visits(h, held, func(ctx context.Context, q LogRequest) (LogReply, error) {
 			q.Hold = min(q.Hold, h.poll)
-			return s.Log(ctx, q)
+			return s.Log(ctx, q), nil
 		})),
-		h.serve(subjectEvents, visits(h, held, func(ctx context.Context, q EventsRequest) EventsReply {
+		h.serve(subjectEvents, visits(h, held, func(ctx context.Context, q EventsRequest) (EventsReply, error) {
 			q.Hold = min(q.Hold, h.poll)
-			return s.Events(ctx, q)
+			return s.Events(ctx, q), nil
 		})),
 		h.serve(subjectLeave, func(m *nats.Msg) {
 			if q, err := decode[leaveRequest](m.Data); err == nil {
 				s.Leave(q.Follower)
 			}
 		}),
-		h.serve(subjectStop, visits(h, held, func(_ context.Context, q StopRequest) StopReply { return s.Stop(q) })),
+		h.serve(subjectStop, visits(h, held, func(_ context.Context, q StopRequest) (StopReply, error) { return s.Stop(q) })),
 	)
 	if err == nil {
 		err = h.nc.FlushTimeout(5 * time.Second)
@@ -58,9 +58,13 @@ func (h *Hub) ServeSteering(s Steering) error {
 	return nil
 }
 
-// visits answers requests of a kind, each in a goroutine of its own, which Close joins.
-func visits[Q, R any](h *Hub, held chan struct{}, f func(context.Context, Q) R) func(*nats.Msg) {
+// visits answers requests of a kind, each in a goroutine of its own, which Close joins. Of
+// several hubs the one that leads answers: others may have numbered lines in another order.
+func visits[Q, R any](h *Hub, held chan struct{}, f func(context.Context, Q) (R, error)) func(*nats.Msg) {
 	return func(m *nats.Msg) {
+		if !h.leads(m) {
+			return
+		}
 		q, err := decode[Q](m.Data)
 		if err != nil {
 			h.respond(m, steered{Code: codeBad, Error: err.Error()})
@@ -74,8 +78,14 @@ func visits[Q, R any](h *Hub, held chan struct{}, f func(context.Context, Q) R) 
 		}
 		h.joined.Go(func() {
 			defer func() { <-held }()
-			body, err := encode(f(h.ctx, q))
+			r, err := f(h.ctx, q)
+			var body []byte
+			if err == nil {
+				body, err = encode(r)
+			}
 			switch {
+			case errors.Is(err, ErrElsewhere):
+				h.respond(m, steered{Code: codeBusy, Error: err.Error()})
 			case err != nil:
 				h.respond(m, steered{Code: codeBad, Error: err.Error()})
 			default:

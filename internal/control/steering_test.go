@@ -24,7 +24,7 @@ func steerable(t *testing.T, s Steering) *job {
 		s.Leave = func(string) {}
 	}
 	if s.Stop == nil {
-		s.Stop = func(StopRequest) StopReply { return StopReply{} }
+		s.Stop = func(StopRequest) (StopReply, error) { return StopReply{}, nil }
 	}
 	if err := errors.Join(j.hub.ServeSteering(s), j.hub.ServePS(func() any { return []int{} })); err != nil {
 		t.Fatal(err)
@@ -43,6 +43,7 @@ func (j *job) visit(brokers string) *Visitor {
 }
 
 func TestVisitorAsks(t *testing.T) {
+	asked := 0
 	rank, left := 3, make(chan string, 1)
 	j := steerable(t, Steering{
 		Log: func(_ context.Context, q LogRequest) LogReply {
@@ -56,11 +57,14 @@ func TestVisitorAsks(t *testing.T) {
 			return EventsReply{Events: []Event{{T: 1.5, Job: "j1", Event: EventEnd, Rank: -1, Status: &status}}, Next: q.From + 1, End: &End{Status: 3, Line: "it failed"}}
 		},
 		Leave: func(name string) { left <- name },
-		Stop: func(q StopRequest) StopReply {
+		Stop: func(q StopRequest) (StopReply, error) {
 			if !q.Now || q.By != "ann@h2" {
 				t.Errorf("stop request %+v", q)
 			}
-			return StopReply{Grace: 5 * time.Second}
+			if asked++; asked == 1 {
+				return StopReply{}, ErrElsewhere // which has it ask again
+			}
+			return StopReply{Grace: 5 * time.Second}, nil
 		},
 	})
 	v := j.visit("127.0.0.1:9," + j.addr) // nobody is at the first

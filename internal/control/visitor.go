@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
+
+	"github.com/gorun-ml/gorun/internal/pinned"
 )
 
 const (
@@ -48,11 +50,15 @@ func Visit(ctx context.Context, job, brokers, seed string) (*Visitor, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	bound := visitWithin
+	if strings.Contains(brokers, ",") {
+		bound /= 2 // each
+	}
 	v := &Visitor{prefix: p, name: nuid.Next()}
 	v.link.init()
 	v.nc, err = nats.Connect(brokers,
 		nats.Name("command"), Login(seed),
-		nats.Timeout(visitWithin/time.Duration(strings.Count(brokers, ",")+1)),
+		nats.Timeout(bound),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
 		nats.CustomReconnectDelay(pause), nats.ReconnectBufSize(-1),
@@ -63,7 +69,7 @@ func Visit(ctx context.Context, job, brokers, seed string) (*Visitor, error) {
 		nats.ClosedHandler(func(*nats.Conn) { v.link.close() }))
 	var op *net.OpError
 	switch {
-	case errors.Is(err, nats.ErrAuthorization):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, pinned.ErrOther):
 		err = fmt.Errorf("%w by the broker at %s", ErrAuth, brokers)
 	case errors.Is(err, os.ErrDeadlineExceeded) && errors.As(err, &op) && op.Op == "read": // it listens
 		err = fmt.Errorf("%w within %v (%w)", ErrSilent, visitWithin, err)

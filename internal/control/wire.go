@@ -23,6 +23,8 @@ import (
 //	events   a position; answered with what has happened since
 //	stop     asks the job to stop; answered when the supervisor knows
 //	leave    the name of a follower that asks no more; not answered
+//	turn     says that another hub of the job takes letters from now on
+//	begun    asks for the hosts without which the job can't begin
 //	orders   a host and the last order its agent has; answered with later ones, or with none yet
 //	file     a digest and an offset; answered with bytes
 const (
@@ -43,6 +45,8 @@ const (
 	subjectEvents   = "events"
 	subjectStop     = "stop"
 	subjectLeave    = "leave"
+	subjectBegun    = "begun"
+	subjectTurn     = "turn"
 	subjectOrders   = "orders"
 	subjectFile     = "file"
 	subjectNews     = "news"

@@ -27,7 +27,16 @@ type Entry struct {
 	Seed    string    `json:"seed"`   // of the key that opens the broker
 	Started time.Time `json:"started"`
 	Command string    `json:"command"`
-	Folder  string    `json:"folder"` // to be removed if the launcher could not
+	Folder  string    `json:"folder"`           // to be removed if the launcher could not
+	Keeper  string    `json:"keeper,omitempty"` // the host, where several keep the job
+}
+
+// file is the entry's name in the folder.
+func (e Entry) file() string {
+	if e.Keeper != "" {
+		return e.Job + "@" + e.Keeper + ".json"
+	}
+	return e.Job + ".json"
 }
 
 // String doesn't tell the seed, so that no log does.
@@ -57,7 +66,7 @@ func Enter(dir string, e Entry) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, e.Job+".json")
+	path := filepath.Join(dir, e.file())
 	err = private.Lock(f)
 	if err == nil {
 		_, err = f.Write(data)
@@ -119,7 +128,7 @@ func scan(dir string) []Entry {
 		_ = f.Close() // only read from
 	}
 	slices.SortFunc(all, func(a, b Entry) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Job, b.Job)) })
-	return all
+	return slices.CompactFunc(all, func(a, b Entry) bool { return a.Job == b.Job && a.Seed == b.Seed }) // one of several keepers is enough
 }
 
 // From is the entry as it looks from another host, where the launcher's is reached at addr:

@@ -21,6 +21,7 @@ const (
 	mostKeepers  = 5                // with those that take a dead one's place
 	beginWithin  = 30 * time.Second // for a detached job to begin
 	beginPoll    = 50 * time.Millisecond
+	askWithin    = 2 * time.Second // for a keeper to answer
 )
 
 // A Lasting is a job agent or a keeper that can be left to its host.

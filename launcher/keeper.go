@@ -240,6 +240,10 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer func() { k.leads.Store(false); _ = hub.Close() }() // the other keepers tell
 	k.hub = hub
+	if k.desk, err = k.l.openDesk(folder, hub, k.propose); err != nil {
+		return err
+	}
+	defer k.desk.backlog.close()
 	if k.agents, err = hub.ServeAgents(k.heard); err != nil {
 		return err
 	}
@@ -278,7 +282,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	entry, err := joblist.Enter(a.Runtime, joblist.Entry{
 		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(), Seed: control.BrokerSeed(secret), Keeper: l.Host,
-		Started: k.spec.Began, Command: quote(append([]string{"gorun"}, k.spec.Options.Command...)), Folder: folder,
+		Started: k.spec.Began, Command: k.command(), Folder: folder,
 	})
 	if err != nil {
 		return err
@@ -294,6 +298,11 @@ const keepersName = "keepers"
 // others leaves out this one.
 func (k *keeper) others(addrs []string, own string) []string {
 	return slices.DeleteFunc(addrs, func(a string) bool { return a == own })
+}
+
+// command is what the job was started with.
+func (k *keeper) command() string {
+	return quote(append([]string{"gorun"}, k.spec.Options.Command...))
 }
 
 // offers is the files that agents may fetch.
@@ -403,7 +412,7 @@ func (k *keeper) follow(ctx context.Context, turns chan<- bool) {
 	}
 }
 
-// conclude writes the verdict, if this keeper leads.
+// conclude tells how the job has ended, and writes the verdict if this keeper leads.
 func (k *keeper) conclude() {
 	k.mu.Lock()
 	v, at := k.verdict(), k.at
@@ -617,8 +626,8 @@ func (k *keeper) apply(r record) {
 		k.hello[r.Agent.Host] = *r.Agent.Hello
 		if len(k.waitsFor()) == 0 {
 			k.l.out.note(k.spec.Shown)
-			k.desk.story.begin(k.l.NP, len(k.spec.Names), quote(append([]string{"gorun"}, k.l.Command...)), r.At)
 			k.s.begin(newJob(k.l.rules(), r.At))
+			k.s.story.begin(k.spec.Options.NP, len(k.spec.Names), k.command(), r.At)
 			acts = k.s.job.begin(r.At)
 		}
 	case r.Signal != nil:

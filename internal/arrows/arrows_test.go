@@ -22,7 +22,6 @@ var layout = rules{
 	"internal/pinned":      {},
 	"internal/replica":     {"internal/pinned"},
 	"internal/wiretap":     {},
-	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -37,7 +36,7 @@ var layout = rules{
 	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
-	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/joblist", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
+	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
 	"examples":                   {"worker", "worker/graph", "worker/idx", "worker/checkpoint"},
 	"benchmarks/allreduce/bench": {"worker", "collective", "collective/transport", "kernels", "topology"},
 	"benchmarks":                 {"benchmarks/allreduce/bench", "worker", "collective", "collective/transport", "kernels", "topology"},

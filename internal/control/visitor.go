@@ -50,11 +50,15 @@ func Visit(ctx context.Context, job, brokers, seed string) (*Visitor, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	bound := visitWithin
+	if strings.Contains(brokers, ",") {
+		bound /= 2 // each
+	}
 	v := &Visitor{prefix: p, name: nuid.Next()}
 	v.link.init()
 	v.nc, err = nats.Connect(brokers,
 		nats.Name("command"), Login(seed),
-		nats.Timeout(visitWithin/time.Duration(strings.Count(brokers, ",")+1)),
+		nats.Timeout(bound),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
 		nats.CustomReconnectDelay(pause), nats.ReconnectBufSize(-1),

@@ -306,21 +306,32 @@ func routeTo(addr string) (string, error) {
 }
 
 // freePortsOn finds ports on which nobody listens.
-func freePortsOn(addr string, n int) (ports []int, err error) {
+func freePortsOn(addr string, n int) ([]int, error) {
+	release, ports, err := holdPorts(addr, n)
+	if err != nil {
+		return nil, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+	}
+	release()
+	slices.Sort(ports)
+	return ports, nil
+}
+
+// holdPorts finds ports, and keeps others from them until they are released.
+func holdPorts(addr string, n int) (release func(), ports []int, err error) {
 	var held []net.Listener
-	defer func() {
+	release = func() {
 		for _, l := range held {
 			_ = l.Close() // nobody has connected
 		}
-	}()
+	}
 	for range n {
 		l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
 		if err != nil {
-			return nil, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+			release()
+			return nil, nil, err
 		}
 		held = append(held, l)
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port) // the address of a TCP listener
 	}
-	slices.Sort(ports)
-	return ports, nil
+	return release, ports, nil
 }

@@ -128,19 +128,21 @@ func (a JobAgent) keep(l letter) error {
 		return fmt.Errorf("keeper on %s: %w", l.Host, err)
 	}
 	defer func() { _ = ear.Close() }() // the group's, once there is one
-	ports, err := freePortsOn(addr, 2)
+	// The broker wants to open its ports itself. Until then nobody else shall.
+	held, ports, err := holdPorts(addr, 2)
 	if err != nil {
 		return err
 	}
 	at := keeperAddr{Host: l.Host, Addr: addr, Broker: ports[0], Brokers: ports[1], Replica: ear.Addr().(*net.TCPAddr).Port}
 	_, _ = fmt.Sscan(gossip, &at.Gossip) // it is a number
 	spec, err := a.spec(l, secret, at, folder)
+	held()
 	if err != nil {
 		return err
 	}
 	k := &keeper{
 		spec: spec, self: l.Host, hello: map[string]control.AgentHello{}, gone: map[string]string{},
-		news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
+		s: newSupervisor(), news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	return k.run(a, l, secret, at, ear, hosts, folder)
 }
@@ -252,18 +254,13 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 			return err
 		}
 	}
-	if k.desk, err = k.l.openDesk(folder, hub, k.stop); err != nil {
-		return err
-	}
-	defer k.desk.backlog.close()
-	s := newSupervisor()
+	s := k.s
 	s.story = k.desk.story
 	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
 		s.metrics = &metricsFile{holds: true}
 	}
-	k.s = s
 	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing), hub.ServeKeepers(k.keepers)); err != nil {
 		return err
 	}
@@ -420,8 +417,7 @@ func (k *keeper) conclude() {
 	if !v.OK && v.Saved != "" {
 		v.Resume = k.l.resume()
 	}
-	k.desk.story.over(v, at)
-	k.desk.backlog.end()
+	k.desk.finish(v, at)
 	if k.l.Verdict != "" && k.leads.Load() {
 		if err := v.write(k.l.Verdict); err != nil {
 			k.l.out.note(err.Error())
@@ -559,9 +555,6 @@ func (k *keeper) hear(e event) error {
 	}
 	return nil
 }
-
-// stop passes on that somebody wants the job to stop.
-func (k *keeper) stop(e event) error { return k.propose(e) }
 
 // tellReports has the others know how far the ranks are. They know what is reported
 // themselves; what follows from it has to be decided by all on the same grounds.

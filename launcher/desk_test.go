@@ -308,7 +308,7 @@ func TestJobsThatCannotBeAsked(t *testing.T) {
 	stranger.Seed = control.BrokerSeed([control.SecretBytes]byte{9})
 	status(stranger, control.StatusAuth, "refused")
 	other := s.job
-	other.Job = "j2"
+	other.Job, other.Broker = "j2", stranger.Broker
 	status(other, control.StatusTemporary, "doesn't answer")
 
 	if _, err := Pick(nil, "j1"); err == nil || err.Error() != "job j1: no jobs are running" {

@@ -129,9 +129,20 @@ func (l *launch) absolute() error {
 
 // build makes the program executable. A signal ends it.
 func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) {
+	ctx, done := untilSignal(signals)
+	defer done()
+	b, err := build(ctx, l.Program, folder)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return b, err
+}
+
+// untilSignal is a context that a signal ends, with errSignalled. Until done is called,
+// nobody else gets signals.
+func untilSignal(signals <-chan os.Signal) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	built := make(chan struct{})
-	watched := make(chan struct{})
+	over, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
@@ -139,17 +150,14 @@ func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) 
 			if n, ok := s.(syscall.Signal); ok {
 				cancel(errSignalled{n})
 			}
-		case <-built:
+		case <-over:
 		}
 	}()
-	b, err := build(ctx, l.Program, folder)
-	close(built)
-	<-watched
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	return ctx, func() {
+		close(over)
+		<-watched
+		cancel(nil)
 	}
-	cancel(nil)
-	return b, err
 }
 
 // launch starts the control plane and the ranks, and returns when nothing runs any more.

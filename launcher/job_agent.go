@@ -25,12 +25,13 @@ const AgentReady = "gorun agent ready"
 // letter is all that a job agent has to know. It is the first line of its standard input,
 // whatever has started it: the secret in it is for nobody else's eyes.
 type letter struct {
-	Job     string `json:"job"`
-	Host    string `json:"host"` // how the job calls this host; "" for what the host calls itself
-	Broker  string `json:"broker"`
-	Gossip  string `json:"gossip"` // address of the launcher's membership
-	Secret  []byte `json:"secret"`
-	Version string `json:"version"`
+	Job     string   `json:"job"`
+	Host    string   `json:"host"` // how the job calls this host; "" for what the host calls itself
+	Broker  string   `json:"broker"`
+	Gossip  string   `json:"gossip"` // address of the launcher's membership
+	Secret  []byte   `json:"secret"`
+	Version string   `json:"version"`
+	NICs    []string `json:"nics,omitempty"` // interfaces or subnets to use
 }
 
 const (
@@ -50,6 +51,7 @@ type JobAgent struct {
 	Out     io.Writer
 	Err     io.Writer
 	Signals <-chan os.Signal
+	Now     func() time.Time // this host's clock; nil for the real one
 }
 
 // Run returns the exit status.
@@ -127,9 +129,9 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	defer cancel(nil)
 	var secret [control.SecretBytes]byte
 	copy(secret[:], l.Secret)
-	addr, err := routeTo(l.Broker)
+	addr, err := l.listenOn()
 	if err != nil {
-		return fmt.Errorf("no way from %s to the launcher at %s: %w", l.Host, l.Broker, err)
+		return err
 	}
 	client, err := control.Dial(ctx, control.Env{Job: l.Job, Broker: l.Broker, Member: "agent " + l.Host, Host: l.Host}, secret)
 	if err != nil {
@@ -149,6 +151,10 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	if err := hosts.Join(ctx, l.Gossip); err != nil {
 		return err
 	}
+	now := a.Now
+	if now == nil {
+		now = time.Now
+	}
 	h := &hostAgent{host: l.Host, environ: a.Environ, client: client, folder: folder, ctx: ctx}
 	if dir, err := os.UserCacheDir(); err == nil {
 		h.cache = filepath.Join(dir, "gorun", "programs")
@@ -160,7 +166,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		return err
 	}
 	if err := h.news(control.AgentNews{Hello: &control.AgentHello{
-		PID: os.Getpid(), Addr: addr, Ports: ports, Cores: runtime.NumCPU(), Now: float64(time.Now().UnixMicro()) / 1e6,
+		PID: os.Getpid(), Addr: addr, Ports: ports, Cores: runtime.NumCPU(), Now: float64(now().UnixMicro()) / 1e6,
 	}}); err != nil {
 		return err
 	}
@@ -189,6 +195,21 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		return nil
 	}
 	return err
+}
+
+// listenOn is the address that this host's part of the job listens on.
+func (l letter) listenOn() (addr string, err error) {
+	if len(l.NICs) > 0 {
+		there, _, _ := net.SplitHostPort(l.Broker) // dialling it says what is wrong
+		if addr, err = ownAddress(l.NICs, there); err != nil {
+			return "", &Refusal{Status: control.StatusNoHost, Text: err.Error()}
+		}
+		return addr, nil
+	}
+	if addr, err = routeTo(l.Broker); err != nil {
+		return "", fmt.Errorf("no way from %s to the launcher at %s: %w", l.Host, l.Broker, err)
+	}
+	return addr, nil
 }
 
 // errEnded means that the launcher wants this agent no more, or is gone.

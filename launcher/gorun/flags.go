@@ -76,7 +76,7 @@ func (c *command) root() *cobra.Command {
 	c.where.flags(f, o)
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)

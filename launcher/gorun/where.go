@@ -41,6 +41,7 @@ func (w *where) flags(f *pflag.FlagSet, o *launcher.Options) {
 	f.StringArrayVarP(&o.Forward, "env", "x", nil, "ranks on other hosts get `NAME`[=VALUE] too")
 	f.StringArrayVar(&o.Files, "file", nil, "ranks on other hosts find `PATH` in their folder")
 	f.StringSliceVar(&w.join, "join", nil, "on hosts that the agent at `HOST` knows of")
+	f.StringSliceVar(&o.NICs, "nic", nil, "listen on the interface `NAME`, or a subnet, on all hosts")
 	f.StringVar(&w.script, "discovery-script", "", "hosts that the program `FILE` prints")
 	f.StringVar(&w.key, "key", "", "the cluster's key, from `FILE`")
 	f.BoolVar(&o.Spread, "spread", false, "use all hosts, where a few have the slots")

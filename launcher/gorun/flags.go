@@ -21,6 +21,8 @@ type command struct {
 	signals <-chan os.Signal
 	listen  func() // begins to take signals instead of dying from them
 	status  int
+	waits   bool     // another task of the same step launches
+	vigil   *os.File // its end tells the other tasks of this step that this one's has come
 }
 
 const long = `Start PROGRAM on several ranks, connect them and keep them alive. PROGRAM is a
@@ -99,7 +101,7 @@ func (c *command) run(cmd *cobra.Command, args []string) error {
 	typed := os.Args[1:]
 	o.Command, o.ProgramAt = typed, len(typed)-len(args)
 	err := c.hosts(cmd)
-	if err != nil {
+	if err != nil || c.waits {
 		return err
 	}
 	if o.NP, err = c.np(cmd); err != nil {

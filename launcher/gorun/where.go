@@ -183,6 +183,15 @@ func (c *command) allocation() error {
 	case !found || len(a.Hosts) == 0:
 		return nil
 	}
+	if _, rank := os.LookupEnv("GORUN_JOB"); a.Tasks > 0 && !rank { // else it is a job's rank that starts a job
+		if c.waits = a.Task > 0; c.waits {
+			waitForTask()
+			return nil
+		}
+		if c.vigil, err = watchOver(a.Step); err != nil {
+			return launcher.Usage(err.Error())
+		}
+	}
 	o := &c.options
 	o.Hosts, o.JobID = a.Hosts, jobName(a.JobID)
 	if a.Self != "" {

@@ -82,7 +82,7 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	}
 	folder, err := os.MkdirTemp("", "gorun-"+l.job+"-") // 0700
 	if err != nil {
-		return Verdict{}, refuse("folder for the job: %v", err)
+		return Verdict{}, refuse("folder for the job: %v%s", err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	l.bin, err = l.build(folder, signals)
@@ -95,6 +95,14 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	}
 	l.out.bare = l.Own
 	return l.launch(folder, signals)
+}
+
+// room says what to do about a full disk.
+func room(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return ": free some, or name another folder by TMPDIR"
+	}
+	return ""
 }
 
 // means says by what gradients travel, where ranks are expected to join. That ranks of a

@@ -37,12 +37,42 @@ func startBrokerOn(ctx context.Context, bind string, port int, secret [control.S
 	if err := canListen(ctx, bind, max(port, 0)); err != nil {
 		return nil, err
 	}
-	s, err := server.NewServer(&server.Options{
+	s, err := server.NewServer(brokerOptions(bind, port, secret))
+	if err != nil {
+		return nil, fmt.Errorf("control plane on %s: %w", bind, err)
+	}
+	s.Start()
+	b := &broker{server: s, secret: secret}
+	if !s.ReadyForConnections(brokerReady) {
+		b.close()
+		return nil, fmt.Errorf("control plane on %s: not ready after %v: is the machine overloaded?", bind, brokerReady)
+	}
+	return b, nil
+}
+
+const (
+	strangerSeconds = 2        // for a connection to prove the job's key
+	mostConnections = 16 << 10 // of members, and of strangers until they are sent away
+)
+
+// connections is how many the broker takes, where this process may open so many files: half
+// of them remain for the launcher's own, and members that find no room try again for longer
+// than strangers may stay.
+func connections(files uint64) int {
+	if files == 0 {
+		return mostConnections
+	}
+	return int(min(mostConnections, files/2))
+}
+
+func brokerOptions(bind string, port int, secret [control.SecretBytes]byte) *server.Options {
+	return &server.Options{
 		ServerName:   "gorun",
 		Host:         bind,
 		Port:         port,
 		Nkeys:        []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
-		AuthTimeout:  2,
+		AuthTimeout:  strangerSeconds,
+		MaxConn:      connections(thisMachine().files),
 		MaxPayload:   control.MaxMessage,
 		PingInterval: 2 * time.Second, // a dead host's connection is closed after two without an answer
 		MaxPingsOut:  2,
@@ -55,17 +85,7 @@ func startBrokerOn(ctx context.Context, bind string, port int, secret [control.S
 		NoSystemAccount:  true,
 		MaxSubTokens:     16,
 		MaxClosedClients: 16,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("control plane on %s: %w", bind, err)
 	}
-	s.Start()
-	b := &broker{server: s, secret: secret}
-	if !s.ReadyForConnections(brokerReady) {
-		b.close()
-		return nil, fmt.Errorf("control plane on %s: not ready after %v: is the machine overloaded?", bind, brokerReady)
-	}
-	return b, nil
 }
 
 // canListen says why an address can't be listened on. The server itself would only log it.

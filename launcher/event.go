@@ -47,6 +47,8 @@ type (
 		signal  syscall.Signal
 		relayed bool
 	}
+	// evResize: somebody wants another number of ranks, from now on.
+	evResize struct{ np int }
 	// evBroken: the launcher itself cannot go on.
 	evBroken struct{ err error }
 	// evTick: a deadline may have passed.
@@ -66,6 +68,7 @@ func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
+func (evResize) isEvent()     {}
 func (evBroken) isEvent()     {}
 func (evTick) isEvent()       {}
 

@@ -28,11 +28,23 @@ type jobEntry struct {
 	Seed    string    `json:"seed"` // of the key that opens the broker
 	Started time.Time `json:"started"`
 	Command string    `json:"command"`
-	Folder  string    `json:"folder"` // to be removed if the launcher could not
+	Folder  string    `json:"folder"`           // to be removed if the launcher could not
+	Keeper  string    `json:"keeper,omitempty"` // the host, where several keep the job
+}
+
+// file is the entry's name in the runtime folder.
+func (e jobEntry) file() string {
+	if e.Keeper != "" {
+		return e.Job + "@" + e.Keeper + ".json"
+	}
+	return e.Job + ".json"
 }
 
 // entry is a job's file in the runtime folder. A nil entry is none.
-type entry struct{ f *os.File }
+type entry struct {
+	f    *os.File
+	path string
+}
 
 // RuntimeFolder is where running jobs are listed.
 func RuntimeFolder(lookup func(string) (string, bool)) string {
@@ -65,19 +77,19 @@ func enter(dir string, e jobEntry) (*entry, error) {
 		_, err = f.Write(data)
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, e.Job+".json"))
+		err = os.Rename(f.Name(), filepath.Join(dir, e.file()))
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
 		return nil, errors.Join(err, f.Close())
 	}
-	return &entry{f}, nil
+	return &entry{f, filepath.Join(dir, e.file())}, nil
 }
 
 // leave takes the job off the list.
-func (e *entry) leave(dir, job string) {
+func (e *entry) leave() {
 	if e != nil {
-		_ = os.Remove(filepath.Join(dir, job+".json")) // else the next to look removes it
+		_ = os.Remove(e.path) // else the next to look removes it
 		_ = e.f.Close()
 	}
 }
@@ -107,7 +119,7 @@ func entries(dir string) []jobEntry {
 		_ = f.Close() // only read from
 	}
 	slices.SortFunc(all, func(a, b jobEntry) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Job, b.Job)) })
-	return all
+	return slices.CompactFunc(all, func(a, b jobEntry) bool { return a.Job == b.Job }) // one of several keepers is enough
 }
 
 // JobState is a running job as gorun ps shows it.

@@ -63,6 +63,7 @@ type launch struct {
 	sites  *sites
 	digest string         // of the program, where other hosts fetch it
 	files  []control.File // that they fetch too
+	dir    string         // that ranks run in
 }
 
 // run does all of Run but telling the verdict.
@@ -74,6 +75,9 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, err
 	}
 	var err error
+	if l.dir, err = os.Getwd(); err != nil {
+		return Verdict{}, refuse("the working directory: %v", err)
+	}
 	if l.sites, err = l.list(); err != nil {
 		return Verdict{}, err
 	}
@@ -94,6 +98,9 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, refuse("--output: %v", err)
 	}
 	l.out.bare = l.Own
+	if l.Detach {
+		return l.detach(signals)
+	}
 	return l.launch(folder, signals)
 }
 
@@ -117,6 +124,14 @@ func (l *launch) means() string {
 		return " · over shared memory and tcp"
 	}
 	return " · over shared memory"
+}
+
+// secrecy says that what leaves a host can't be read on the way.
+func (l *launch) secrecy() string {
+	if !l.Encrypt {
+		return ""
+	}
+	return " · encrypted"
 }
 
 // absolute makes the paths that ranks are told independent of where they run.
@@ -198,7 +213,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
-	hub, err := control.NewHub(nc, l.job, store, s)
+	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -232,7 +247,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err != nil {
 		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
 	}
-	defer entry.leave(l.Runtime, l.job)
+	defer entry.leave()
 
 	relayed := make(chan struct{})
 	go func() {
@@ -252,8 +267,11 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 			}
 		}
 	}()
-	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + l.secrecy() + " · job " + l.job)
 	v := s.supervise(ctx)
+	if l.Encrypt && v.OK && !s.job.hasJoined() {
+		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")
+	}
 	<-relayed
 	others.close() // before this host's agent ends all that is left, what reaches them too
 	if left := agent.close(drainBound); left > 0 {
@@ -277,11 +295,15 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 }
 
 func (l *launch) rules() rules {
+	capacity := l.sites.capacity
+	if len(l.Hosts) == 0 {
+		capacity = []int{thisMachine().cores * ranksPerCore} // what check allows
+	}
 	return rules{
-		Job: l.job, Host: l.host, NP: l.NP, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
+		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
 		Checkpoint: l.Checkpoint.Dir != "",
-		Sites:      l.sites.names, Capacity: l.sites.capacity, Placed: l.sites.placed,
+		Sites:      l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }
 
@@ -324,7 +346,7 @@ func (l *launch) conclude(v Verdict, refused error) int {
 		}
 		lines = append(lines, "gorun: "+v.Line())
 	}
-	if l.Verdict != "" {
+	if l.Verdict != "" && !(l.Detach && v.OK) { // which is how the job began, not how it ended
 		if err := v.write(l.Verdict); err != nil {
 			lines = append(lines, "gorun: "+err.Error())
 			if v.OK {

@@ -1,15 +1,19 @@
 package launcher
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/pinned"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 	"github.com/gorun-ml/gorun/internal/stranger"
 )
@@ -64,19 +68,50 @@ func TestStrangersAtTheBroker(t *testing.T) {
 				}
 				return c.Close()
 			}
+			hello := []byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3} // the beginning of one of TLS
 			stranger.Attack(t, stranger.Port{
 				Addr: b.addr(), Member: member, Patience: strangerSeconds * time.Second, Memory: 64 << 20,
-				Openings: [][]byte{[]byte("CONNECT {"), []byte("PUB job 1000\r\n"), []byte("CONNECT {\"verbose\":false}\r\nPING\r\n")},
-				Claims:   [][]byte{[]byte("PUB job 2000000000\r\n"), []byte("HPUB job 10 2000000000\r\n"), []byte("CONNECT ")},
-				Replayed: func(answer []byte) error {
-					if !bytes.Contains(answer, []byte("Authorization Violation")) {
-						return fmt.Errorf("is answered %q, want a refusal", answer)
-					}
-					return nil
-				},
+				Openings: [][]byte{hello, []byte("CONNECT {"), []byte("PUB job 1000\r\n")},
+				Claims:   [][]byte{{22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}, []byte("PUB job 2000000000\r\n"), []byte("CONNECT ")},
 			})
 		})
 	}
+}
+
+// Where a job has several brokers, they meet at a port of its own.
+func TestStrangersAtTheBrokersOwnPort(t *testing.T) {
+	secret := [control.SecretBytes]byte{1, 2, 3}
+	ports, err := freePortsOn("127.0.0.1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := startBrokerAmong(t.Context(), "127.0.0.1", server.RANDOM_PORT, secret, brokers{self: "a", port: ports[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	ends := pinned.New(control.BrokersKey(secret), brokersProtocol)
+	member := func(addr string) error { // one that is greeted, and goes
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		c, err := ends.Dial(ctx, addr)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }() // all was said
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err == nil && !strings.HasPrefix(line, "INFO ") {
+			err = fmt.Errorf("it was greeted %.80q", line)
+		}
+		return err
+	}
+	hello := []byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}
+	stranger.Attack(t, stranger.Port{
+		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), Member: member, Patience: strangerSeconds * time.Second, Memory: 64 << 20,
+		Openings: [][]byte{hello, []byte("CONNECT {")},
+		Claims:   [][]byte{{22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}, []byte("RMSG job 2000000000\r\n")},
+	})
 }
 
 func TestHalfOfTheFilesAreForTheBroker(t *testing.T) {

@@ -14,14 +14,16 @@ import (
 var layout = rules{
 	"topology":             {},
 	"kernels":              {},
-	"collective/transport": {},
+	"collective/transport": {"internal/pinned", "internal/wiretap"},
 	"collective":           {"topology", "kernels", "collective/transport"},
 	"internal/rendezvous":  {},
 	"internal/gate":        {},
 	"internal/stranger":    {},
-	"internal/control":     {"internal/rendezvous", "internal/gate"},
+	"internal/control":     {"internal/rendezvous", "internal/pinned", "internal/wiretap", "internal/gate"},
 	"internal/arrows":      {},
 	"internal/pinned":      {},
+	"internal/wiretap":     {},
+	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -32,7 +34,7 @@ var layout = rules{
 	"launcher/reach":       {},
 	"launcher/private":     {},
 	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "internal/gate", "launcher/membership", "launcher/private"},
-	"launcher":             {"internal/rendezvous", "internal/control", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
+	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
 	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},

@@ -19,6 +19,8 @@ import (
 //	command  the supervisor's Order, to everybody who listens
 //	order    asks for the current Order
 //	ps       asks for the state of the job
+//	turn     says that another hub of the job takes letters from now on
+//	begun    asks for the hosts without which the job can't begin
 //	orders   a host and the last order its agent has; answered with later ones, or with none yet
 //	file     a digest and an offset; answered with bytes
 const (
@@ -35,6 +37,8 @@ const (
 	subjectCommand  = "command"
 	subjectOrder    = "order"
 	subjectPS       = "ps"
+	subjectBegun    = "begun"
+	subjectTurn     = "turn"
 	subjectOrders   = "orders"
 	subjectFile     = "file"
 	subjectNews     = "news"

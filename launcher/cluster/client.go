@@ -220,6 +220,16 @@ func (c *Client) Hosts() []HostInfo { return slices.Clone(c.hosts) }
 // Start has the daemon of a host start a job agent, with a letter for it, that takes so many
 // slots. It returns when the job agent is ready.
 func (c *Client) Start(ctx context.Context, host string, slots int, letter []byte) (*Agent, error) {
+	return c.start(ctx, host, startRequest{Slots: slots, Letter: letter})
+}
+
+// StartLasting is Start for a job agent that may be left to its host. One that takes no
+// slots keeps a job.
+func (c *Client) StartLasting(ctx context.Context, host string, slots int, letter []byte) (*Agent, error) {
+	return c.start(ctx, host, startRequest{Slots: slots, Letter: letter, Lasting: true})
+}
+
+func (c *Client) start(ctx context.Context, host string, r startRequest) (*Agent, error) {
 	i := slices.IndexFunc(c.hosts, func(h HostInfo) bool { return h.Name == host })
 	if i < 0 {
 		var names []string
@@ -242,7 +252,8 @@ func (c *Client) Start(ctx context.Context, host string, slots int, letter []byt
 	}
 	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
 	_ = t.SetDeadline(time.Now().Add(startBound))
-	err = writeFrame(t, request{Start: &startRequest{Letter: letter, Slots: slots, Digest: digest, Version: c.caller.Version}})
+	r.Digest, r.Version = digest, c.caller.Version
+	err = writeFrame(t, request{Start: &r})
 	var a answer
 	if err == nil {
 		a, err = readFrame[answer](t)

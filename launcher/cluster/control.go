@@ -138,7 +138,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		d.say(t, refuse(usage("a letter of several lines: want one")))
 		return
 	}
-	if err := d.take(r.Slots); err != nil {
+	if err := d.take(r.Slots, r.Lasting); err != nil {
 		d.say(t, refuse(err))
 		return
 	}
@@ -148,6 +148,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		d.say(t, refuse(fmt.Errorf("%w on host %s could not be started: %w", ErrChild, d.o.Name, err)))
 		return
 	}
+	c.lasting = r.Lasting
 	var listening sync.WaitGroup
 	given := make(chan struct{})
 	listening.Go(func() {
@@ -160,7 +161,13 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 	listening.Go(func() {
 		defer close(left)
 		for { // until it says end, or is gone, or says anything else
-			if r, err := readFrame[request](t); err != nil || r.End {
+			q, err := readFrame[request](t)
+			switch {
+			case err == nil && q.Leave && r.Lasting:
+				d.say(t, answer{Started: true})
+				<-c.done // or the daemon's end, which ends it
+				return
+			case err != nil || q.End:
 				return
 			}
 		}

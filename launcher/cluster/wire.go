@@ -6,19 +6,21 @@ import (
 	"strings"
 )
 
-// request is what a client says: one of the three.
+// request is what a client says: one of the four.
 type request struct {
 	Status bool          `json:"status,omitempty"`
 	Start  *startRequest `json:"start,omitempty"`
-	End    bool          `json:"end,omitempty"` // the job agent that was started on this connection
+	End    bool          `json:"end,omitempty"`   // the job agent that was started on this connection
+	Leave  bool          `json:"leave,omitempty"` // it to its host: it is not to end with the connection
 }
 
 // startRequest asks for a job agent.
 type startRequest struct {
 	Letter  []byte `json:"letter"` // a line, for its standard input
 	Slots   int    `json:"slots"`
-	Digest  string `json:"digest"`  // SHA-256 of the client's gorun, in hexadecimal
-	Version string `json:"version"` // for people
+	Digest  string `json:"digest"`            // SHA-256 of the client's gorun, in hexadecimal
+	Version string `json:"version"`           // for people
+	Lasting bool   `json:"lasting,omitempty"` // it may be left; one that is to keep a job takes no slots
 }
 
 // answer is what a daemon says: one of the four. Ended comes by itself.

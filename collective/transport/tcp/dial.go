@@ -26,7 +26,7 @@ const (
 // dial connects to a peer for a lane or as control connection, and tries again until ctx
 // ends where that may help. It returns a PeerError of what doesn't get better. The caller has
 // its turn for the first handshake.
-func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*net.TCPConn, error) {
+func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wire, error) {
 	var refused time.Time // since when
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		c, again, err := m.try(ctx, peer, lane)
@@ -69,7 +69,7 @@ func (m *Mesh) turn(ctx context.Context) error {
 }
 
 // try connects once. It is its turn, which it gives back. again says whether a failure may pass.
-func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *net.TCPConn, again bool, err error) {
+func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *wire, again bool, err error) {
 	greeted := sync.OnceFunc(func() { <-m.greetings })
 	defer greeted()
 	f := m.fabric
@@ -91,7 +91,11 @@ func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn 
 	}()
 
 	c.SetDeadline(time.Now().Add(f.c.Handshake))
-	script, theirs, err := greet(c, f.key, hello{
+	w, err := f.wrap(ctx, c, true)
+	if err != nil {
+		return nil, !errors.Is(err, transport.ErrVersion) && !errors.Is(err, transport.ErrAuth), err
+	}
+	script, theirs, err := greet(w, f.key, hello{
 		gen: m.gen, from: uint32(m.self), to: uint32(peer.Rank), lane: lane, version: f.c.Version,
 	})
 	if err != nil {
@@ -102,14 +106,14 @@ func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn 
 	}
 	greeted()
 	c.SetDeadline(time.Time{}) // the peer answers when it joins the generation
-	no, err := script.verdict(c, theirs)
+	no, err := script.verdict(w, theirs)
 	switch {
 	case errors.Is(err, transport.ErrAuth):
 		return nil, false, err
 	case err != nil:
 		return nil, true, err
 	case no == nil:
-		return c, false, nil
+		return w, false, nil
 	}
 	switch no.status {
 	case statusVersion:

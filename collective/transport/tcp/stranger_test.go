@@ -14,7 +14,15 @@ import (
 
 // Strangers at a rank's port don't disturb a job, whose next generation can be joined.
 func TestStrangers(t *testing.T) {
-	fabrics, peers := pair(t, testConfig(), testConfig())
+	for name, encrypt := range map[string]bool{"plain": false, "encrypted": true} {
+		t.Run(name, func(t *testing.T) { attack(t, encrypt) })
+	}
+}
+
+func attack(t *testing.T, encrypt bool) {
+	c := testConfig()
+	c.Encrypt = encrypt
+	fabrics, peers := pair(t, c, c)
 	meshes, errs := joinBoth(t, 10*time.Second, 1, fabrics, peers)
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -37,11 +45,15 @@ func TestStrangers(t *testing.T) {
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(20 * time.Second))
-		s, theirs, err := greet(c, fabrics[0].key, hello{gen: 0, from: 1, to: 0, lane: controlLane, version: "v1"})
+		w, err := fabrics[0].wrap(t.Context(), c.(*net.TCPConn), true)
 		if err != nil {
 			return err
 		}
-		if no, err := s.verdict(c, theirs); err != nil || no == nil || no.status != statusStale {
+		s, theirs, err := greet(w, fabrics[0].key, hello{gen: 0, from: 1, to: 0, lane: controlLane, version: "v1"})
+		if err != nil {
+			return err
+		}
+		if no, err := s.verdict(w, theirs); err != nil || no == nil || no.status != statusStale {
 			return fmt.Errorf("it was answered %+v, %w", no, err)
 		}
 		p := make([]byte, 100)
@@ -53,11 +65,11 @@ func TestStrangers(t *testing.T) {
 	}
 	huge := binary.LittleEndian.AppendUint64([]byte(greeting), 1<<62)
 	stranger.Attack(t, stranger.Port{
-		Addr: fabrics[0].Addr(), Member: member, Patience: fabrics[0].c.Handshake, Memory: 16 << 20,
-		Openings: [][]byte{[]byte(greeting), []byte("GET / HTTP/1.1\r\n")},
-		Claims:   [][]byte{huge, make([]byte, helloBytes)},
+		Addr: fabrics[0].Addr(), Member: member, Patience: fabrics[0].c.Handshake, Memory: 64 << 20,
+		Openings: [][]byte{[]byte(greeting), []byte("GET / HTTP/1.1\r\n"), {22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}},
+		Claims:   [][]byte{huge, make([]byte, helloBytes), {22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}},
 		Replayed: func(answer []byte) error {
-			if len(answer) != challengeBytes+verdictBytes || status(answer[challengeBytes]) != statusAuth {
+			if !encrypt && (len(answer) != challengeBytes+verdictBytes || status(answer[challengeBytes]) != statusAuth) {
 				return fmt.Errorf("is answered with %d bytes, want that its proof is wrong", len(answer))
 			}
 			return nil

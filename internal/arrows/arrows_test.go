@@ -21,7 +21,7 @@ var layout = rules{
 	"internal/stranger":    {},
 	"internal/control":     {"internal/rendezvous", "internal/pinned", "internal/wiretap", "internal/gate"},
 	"internal/arrows":      {},
-	"internal/pinned":      {},
+	"internal/pinned":      {"internal/gate"},
 	"internal/wiretap":     {},
 	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},

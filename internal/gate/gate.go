@@ -12,7 +12,7 @@ import (
 // can't keep it out. The fields are set before use.
 type Gate struct {
 	Strangers int // connections that have not proved anything yet
-	Members   int // connections that have
+	Members   int // connections that have; 0 for any number
 
 	mu      sync.Mutex
 	waiting []net.Conn // in the order of their coming
@@ -38,7 +38,7 @@ func (g *Gate) Prove(c net.Conn, member bool) bool {
 	if i := slices.Index(g.waiting, c); i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
-	if !member || g.members == g.Members {
+	if !member || g.Members > 0 && g.members == g.Members {
 		return false
 	}
 	g.members++

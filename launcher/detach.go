@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
@@ -194,19 +192,13 @@ func (l *launch) begun(ctx context.Context, spec keepSpec, secret [control.Secre
 }
 
 func askBegun(ctx context.Context, brokers, seed, job string) error {
-	nc, err := nats.Connect("nats://"+brokers, control.Login(seed), nats.Timeout(psBound), nats.NoReconnect())
+	v, err := control.Visit(ctx, job, brokers, seed)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	ctx, cancel := context.WithTimeout(ctx, psBound)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, "gorun."+job+".begun", nil)
+	defer v.Close()
+	missing, err := v.Begun(ctx)
 	if err != nil {
-		return err
-	}
-	var missing []string
-	if err := json.Unmarshal(m.Data, &missing); err != nil {
 		return err
 	}
 	if len(missing) > 0 {

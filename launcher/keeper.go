@@ -18,6 +18,7 @@ import (
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 	"github.com/gorun-ml/gorun/internal/replica"
+	"github.com/gorun-ml/gorun/launcher/joblist"
 	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
@@ -31,6 +32,7 @@ type keeper struct {
 	l      *launch
 	store  *rendezvous.Memory
 	agents *control.Agents
+	desk   *desk
 	group  atomic.Pointer[replica.Group]
 	hub    *control.Hub
 	leads  atomic.Bool
@@ -98,7 +100,7 @@ const (
 	proposeWithin = 2 * time.Second  // for the other keepers to know of an event
 	reportEvery   = time.Second      // for them to know of steps
 	lonelyFor     = time.Minute      // without a leader until a keeper gives up
-	lingerFor     = 10 * time.Minute // after the job's end, for who asks how it ended
+	keptFor       = 10 * time.Minute // after the job's end, for who asks how it ended
 	keepWithin    = 20 * time.Second // for a keeper to be told what it keeps
 )
 
@@ -246,14 +248,19 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 			return err
 		}
 	}
+	if k.desk, err = k.l.openDesk(folder, hub, k.stop); err != nil {
+		return err
+	}
+	defer k.desk.backlog.close()
 	s := newSupervisor()
+	s.story = k.desk.story
 	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
 		s.metrics = &metricsFile{holds: true}
 	}
 	k.s = s
-	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing)); err != nil {
+	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing), hub.ServeKeepers(k.keepers)); err != nil {
 		return err
 	}
 	config := replica.Config{Self: l.Host, Members: members, Listener: ear, Seed: control.ReplicaKey(secret), Machine: k}
@@ -269,14 +276,14 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	if err := hosts.Join(ctx, k.others(k.spec.list(func(o keeperAddr) int { return o.Gossip }), hosts.Addr())...); err != nil && len(k.spec.Keepers) > 1 {
 		return err
 	}
-	entry, err := enter(a.Runtime, jobEntry{
+	entry, err := joblist.Enter(a.Runtime, joblist.Entry{
 		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(), Seed: control.BrokerSeed(secret), Keeper: l.Host,
 		Started: k.spec.Began, Command: quote(append([]string{"gorun"}, k.spec.Options.Command...)), Folder: folder,
 	})
 	if err != nil {
 		return err
 	}
-	defer entry.leave()
+	defer entry.Leave()
 	defer k.write(false)
 	return k.watch(ctx, a, hosts)
 }
@@ -339,7 +346,7 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 		case <-k.changed:
 		case <-over:
 			over = nil
-			linger = time.After(lingerFor)
+			linger = time.After(keptFor)
 			k.conclude()
 		case <-linger:
 			return nil
@@ -399,16 +406,13 @@ func (k *keeper) follow(ctx context.Context, turns chan<- bool) {
 // conclude writes the verdict, if this keeper leads.
 func (k *keeper) conclude() {
 	k.mu.Lock()
-	v := k.verdict()
+	v, at := k.verdict(), k.at
 	k.mu.Unlock()
 	if !v.OK && v.Saved != "" {
 		v.Resume = k.l.resume()
 	}
-	if v.OK {
-		k.l.out.plain(v.Summary)
-	} else {
-		k.l.out.note(v.Line())
-	}
+	k.desk.story.over(v, at)
+	k.desk.backlog.end()
 	if k.l.Verdict != "" && k.leads.Load() {
 		if err := v.write(k.l.Verdict); err != nil {
 			k.l.out.note(err.Error())
@@ -547,6 +551,9 @@ func (k *keeper) hear(e event) error {
 	return nil
 }
 
+// stop passes on that somebody wants the job to stop.
+func (k *keeper) stop(e event) error { return k.propose(e) }
+
 // tellReports has the others know how far the ranks are. They know what is reported
 // themselves; what follows from it has to be decided by all on the same grounds.
 func (k *keeper) tellReports() {
@@ -605,11 +612,12 @@ func (k *keeper) apply(r record) {
 	switch {
 	case k.isOver():
 	case k.s.job != nil:
-		acts = k.s.job.handle(r.event(), r.At)
+		acts = k.s.decide(r.event(), r.At)
 	case r.Agent != nil && r.Agent.Hello != nil:
 		k.hello[r.Agent.Host] = *r.Agent.Hello
 		if len(k.waitsFor()) == 0 {
 			k.l.out.note(k.spec.Shown)
+			k.desk.story.begin(k.l.NP, len(k.spec.Names), quote(append([]string{"gorun"}, k.l.Command...)), r.At)
 			k.s.begin(newJob(k.l.rules(), r.At))
 			acts = k.s.job.begin(r.At)
 		}
@@ -706,4 +714,17 @@ func (k *keeper) missing() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.waitsFor()
+}
+
+// keepers tells who keeps the job.
+func (k *keeper) keepers() control.Keepers {
+	all := control.Keepers{End: k.desk.story.ending()}
+	if g := k.group.Load(); g != nil {
+		all.Leader = g.Leader()
+		for host := range g.Members() {
+			all.Hosts = append(all.Hosts, host)
+		}
+		slices.Sort(all.Hosts)
+	}
+	return all
 }

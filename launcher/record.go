@@ -41,8 +41,10 @@ type hostLoss struct {
 }
 
 type signalRecord struct {
-	Signal  int  `json:"signal"`
-	Relayed bool `json:"relayed,omitempty"`
+	Signal  int    `json:"signal"`
+	Relayed bool   `json:"relayed,omitempty"`
+	By      string `json:"by,omitempty"`
+	Now     bool   `json:"now,omitempty"`
 }
 
 // recordOf is an event as replicas hold it.
@@ -66,7 +68,7 @@ func recordOf(e event, at time.Time) record {
 	case evHostLost:
 		r.HostLost = &hostLoss{e.host, e.why}
 	case evSignal:
-		r.Signal = &signalRecord{int(e.signal), e.relayed}
+		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
 	case evResize:
 		r.Resize = e.np
 	case evBroken:
@@ -100,7 +102,7 @@ func (r record) event() event {
 	case r.HostLost != nil:
 		return evHostLost{r.HostLost.Host, r.HostLost.Why}
 	case r.Signal != nil:
-		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed}
+		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
 	case r.Resize > 0:
 		return evResize{r.Resize}
 	case r.Broken != "":

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/launcher/joblist"
 	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
@@ -218,6 +219,11 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 		return Verdict{}, err
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
+	desk, err := l.openDesk(folder, hub, s.voice().tell)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer desk.backlog.close()
 	others, err := l.enlist(ctx, hub, l.sites, hosts.Addr(), secret[:], s.tell)
 	if err != nil {
 		return Verdict{}, err
@@ -236,18 +242,20 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
 	s.store, s.command, s.order = store, hub.Command, l.order
 	s.agent = &fleet{host: l.host, own: agent, agents: others.agents, at: map[string]string{}}
-	s.out, s.metrics, s.plain = l.out, metrics, !l.out.stderr.terminal
+	s.out, s.story, s.metrics, s.plain = l.out, desk.story, metrics, !l.out.stderr.terminal
 	if err := hub.ServePS(s.ps); err != nil {
 		return Verdict{}, err
 	}
-	entry, err := enter(l.Runtime, jobEntry{
+	command := quote(append([]string{"gorun"}, l.Command...))
+	entry, err := joblist.Enter(l.Runtime, joblist.Entry{
 		Job: l.job, PID: os.Getpid(), Broker: l.broker, Seed: control.BrokerSeed(secret),
-		Started: l.began, Command: quote(append([]string{"gorun"}, l.Command...)), Folder: folder,
+		Started: l.began, Command: command, Folder: folder,
 	})
 	if err != nil {
 		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
 	}
-	defer entry.leave()
+	defer entry.Leave()
+	desk.story.begin(l.NP, len(l.sites.names), command, l.began)
 
 	relayed := make(chan struct{})
 	go func() {
@@ -280,6 +288,12 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err := metrics.close(); err != nil {
 		l.out.note("--metrics: " + err.Error())
 	}
+	entry.Leave() // who hears of the end finds the job no more
+	told := v
+	if !v.OK && v.Saved != "" {
+		told.Resume = l.resume()
+	}
+	desk.close(told)
 	return v, nil
 }
 

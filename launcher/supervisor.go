@@ -27,6 +27,7 @@ type supervisor struct {
 	command func(control.Command) error
 	order   func(actStart) (order, error)
 	out     *output
+	story   *story
 	metrics *metricsFile
 	plain   bool // no live line
 
@@ -108,7 +109,14 @@ func (s *supervisor) handle(ctx context.Context, e event) {
 	if r, ok := e.(evReported); ok {
 		s.report(r.report)
 	}
-	s.act(ctx, s.job.handle(e, time.Now()), time.Now)
+	s.act(ctx, s.decide(e, time.Now()), time.Now)
+}
+
+// decide has the job say what to do about an event.
+func (s *supervisor) decide(e event, now time.Time) []act {
+	acts := s.job.handle(e, now)
+	s.story.see(e, acts, s.job, now)
+	return acts
 }
 
 // act does what the job decided. What comes of it is handled at once, before other events,
@@ -144,7 +152,7 @@ func (s *supervisor) act(ctx context.Context, acts []act, now func() time.Time) 
 			s.out.note(a.line)
 		}
 		if then != nil {
-			acts = append(acts, s.job.handle(then, now())...)
+			acts = append(acts, s.decide(then, now())...)
 		}
 	}
 }

@@ -33,11 +33,12 @@ var layout = rules{
 	"launcher/membership":  {"internal/rendezvous"},
 	"launcher/reach":       {},
 	"launcher/private":     {},
-	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "internal/gate", "launcher/membership", "launcher/private"},
-	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/membership", "launcher/private"},
+	"launcher/joblist":     {"launcher/private"},
+	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "internal/gate", "launcher/joblist", "launcher/membership", "launcher/private"},
+	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
-	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
+	"launcher/gorun":             {"launcher", "internal/control", "launcher/cluster", "launcher/hosts", "launcher/joblist", "launcher/reach", "topology", "worker", "benchmarks/allreduce/bench"},
 	"examples":                   {"worker", "worker/graph", "worker/idx", "worker/checkpoint"},
 	"benchmarks/allreduce/bench": {"worker", "collective", "collective/transport", "kernels", "topology"},
 	"benchmarks":                 {"benchmarks/allreduce/bench", "worker", "collective", "collective/transport", "kernels", "topology"},
@@ -51,6 +52,7 @@ var outside = rules{
 	"gorgonia.org/":                   {"worker/graph", "examples"},
 	"github.com/nats-io/":             {"internal/control", "launcher"},
 	"github.com/hashicorp/memberlist": {"launcher/membership"},
+	"github.com/hashicorp/raft":       {"internal/replica"},
 	"github.com/spf13/":               {"launcher/gorun"},
 	"github.com/mmcloughlin/avo/":     {"kernels"},
 }

@@ -3,8 +3,6 @@ package pinned
 import (
 	"context"
 	"io"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,33 +12,16 @@ import (
 // Who holds the key is served at a listener that strangers attack.
 func TestStrangers(t *testing.T) {
 	ends := New(make([]byte, 32), "test/1")
-	raw, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := ends.Listen(raw, nil)
-	var echoing sync.WaitGroup
-	echoing.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			echoing.Go(func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close() // all was echoed
-			})
-		}
-	})
+	l := listen(t, ends, nil)
 	member := func(addr string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		c, err := ends.Dial(ctx, addr)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = c.Close() }() // all was said
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(limit))
 		if _, err := c.Write([]byte("hello")); err != nil {
 			return err
 		}
@@ -48,12 +29,8 @@ func TestStrangers(t *testing.T) {
 		return err
 	}
 	stranger.Attack(t, stranger.Port{
-		Addr: raw.Addr().String(), Member: member, Patience: handshakeBound, Memory: 32 << 20,
+		Addr: l.Addr().String(), Member: member, Patience: handshakeBound, Memory: 32 << 20,
 		Openings: [][]byte{{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}},
 		Claims:   [][]byte{{22, 3, 1, 0xff, 0xff, 1, 0xff, 0xff, 0xff}, {22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}},
 	})
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	echoing.Wait()
 }

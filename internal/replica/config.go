@@ -21,11 +21,8 @@ const (
 	silence = 450 * time.Millisecond // without a sign of the leader, until it is missed
 	lease   = 425 * time.Millisecond // without a majority, until a leader stops; below silence
 	beat    = 25 * time.Millisecond  // between signs of life, at least; raft takes up to twice as long
-	patient = time.Second            // for a connection, and for an answer; above lease (see below)
+	answer  = time.Second            // for a connection to be made, and for an answer
 )
-
-// A connection that breaks counts as a sign of life for raft's lease. Where a host falls
-// silent that happens after patient, when the leader has long stopped.
 
 // How much there may be.
 const (
@@ -55,6 +52,8 @@ type Config struct {
 	Seed    []byte    // of the key that all members hold, ed25519.SeedSize bytes
 	Machine Machine   // in its first state, the same on all members
 	Log     io.Writer // what raft has to say, line by line; nil for nothing
+
+	route func(addr string) string // where tests have what is sent to an address
 }
 
 // check says what is wrong with a configuration.

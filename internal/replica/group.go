@@ -41,10 +41,12 @@ var (
 // Group is one member's part in it. Its methods may be called by several goroutines.
 type Group struct {
 	self  string
+	addr  string
 	alone *alone // without peers; then there is no raft
 	terms *terms
 
 	raft   *raft.Raft
+	log    *raft.InmemStore
 	wire   *transport
 	stream *stream
 	room   chan struct{} // a token for each proposal
@@ -65,21 +67,24 @@ func Start(cfg Config) (*Group, error) {
 		}
 		return nil, err
 	}
-	g := &Group{self: cfg.Self, terms: newTerms(), over: make(chan struct{})}
+	g := &Group{self: cfg.Self, addr: cfg.Members[cfg.Self], terms: newTerms(), over: make(chan struct{})}
 	if cfg.Listener == nil {
 		g.alone = &alone{machine: cfg.Machine}
 		g.terms.begin(g.terms.announce())
 		return g, nil
 	}
 	logger := cfg.logger()
-	own := cfg.Members[cfg.Self]
-	if own == "" {
-		own = cfg.Listener.Addr().String()
+	if g.addr == "" {
+		g.addr = cfg.Listener.Addr().String()
 	}
 	g.room = make(chan struct{}, maxProposals)
-	g.stream = newStream(cfg.Listener, own, pinned.New(cfg.Seed, protocol), refusal(logger))
+	g.stream = newStream(cfg.Listener, g.addr, pinned.New(cfg.Seed, protocol), refusal(logger))
+	g.stream.route = cfg.route
 	g.wire = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: logger, Stream: g.stream, MaxPool: 2, Timeout: patient, MsgpackUseNewTimeFormat: true,
+		Logger: logger, Stream: g.stream, MaxPool: 2, Timeout: answer, MsgpackUseNewTimeFormat: true,
+		// One after the other: each batch takes all that has come meanwhile, and where they
+		// overlap raft takes a connection that breaks for a sign of life.
+		MaxRPCsInFlight: 1,
 	}))
 	notify := make(chan bool, 1)
 	if err := g.startRaft(cfg, logger, notify); err != nil {
@@ -92,18 +97,19 @@ func Start(cfg Config) (*Group, error) {
 }
 
 func (g *Group) startRaft(cfg Config, logger hclog.Logger, notify chan<- bool) error {
-	config, log, snaps := cfg.raft(logger, notify), raft.NewInmemStore(), &snapshots{}
+	config, snaps := cfg.raft(logger, notify), &snapshots{}
+	g.log = raft.NewInmemStore()
 	if len(cfg.Members) > 0 {
 		var first raft.Configuration
 		for name, addr := range cfg.Members {
 			first.Servers = append(first.Servers, raft.Server{ID: raft.ServerID(name), Address: raft.ServerAddress(addr)})
 		}
-		if err := raft.BootstrapCluster(config, log, log, snaps, g.wire, first); err != nil {
+		if err := raft.BootstrapCluster(config, g.log, g.log, snaps, g.wire, first); err != nil {
 			return err
 		}
 	}
 	var err error
-	g.raft, err = raft.NewRaft(config, applier{cfg.Machine}, log, log, snaps, g.wire)
+	g.raft, err = raft.NewRaft(config, applier{cfg.Machine}, g.log, g.log, snaps, g.wire)
 	return err
 }
 
@@ -262,7 +268,7 @@ func (g *Group) Leader() string {
 func (g *Group) Members() map[string]string {
 	members := map[string]string{}
 	if g.alone != nil {
-		members[g.self] = ""
+		members[g.self] = g.addr
 		return members
 	}
 	for _, s := range g.raft.GetConfiguration().Configuration().Servers {

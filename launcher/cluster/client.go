@@ -141,26 +141,35 @@ func (c *Client) ask(ctx context.Context, t *tls.Conn) error {
 	return err
 }
 
-// query asks a daemon for what it knows, and closes the connection.
-func query(ctx context.Context, t *tls.Conn) (*status, error) {
+// exchange asks a daemon one thing, and closes the connection. took is how long it was on
+// its way there and back.
+func exchange(ctx context.Context, t *tls.Conn, r request) (a answer, took time.Duration, err error) {
 	defer func() { _ = t.Close() }() // all was said
 	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_ = t.SetDeadline(time.Now().Add(statusBound))
 	asked := time.Now()
-	err := writeFrame(t, request{Status: true})
-	var a answer
-	if err == nil {
+	if err = writeFrame(t, r); err == nil {
 		a, err = readFrame[answer](t)
 	}
-	took := time.Since(asked)
+	took = time.Since(asked)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return a, took, context.Cause(ctx)
 	case err != nil:
-		return nil, fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
+		return a, took, fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
 	case a.Refused != nil:
-		return nil, a.Refused.err()
+		return a, took, a.Refused.err()
+	}
+	return a, took, nil
+}
+
+// query asks a daemon for what it knows, and closes the connection.
+func query(ctx context.Context, t *tls.Conn) (*status, error) {
+	a, took, err := exchange(ctx, t, request{Status: true})
+	switch {
+	case err != nil:
+		return nil, err
 	case a.Status == nil:
 		return nil, fmt.Errorf("%w at %s: its answer is one to another question", ErrNobody, t.RemoteAddr())
 	}

@@ -117,6 +117,10 @@ func (d *Daemon) talk(ctx context.Context, t *tls.Conn) {
 			if !d.say(t, answer{Status: d.status()}) {
 				return
 			}
+		case r.Jobs:
+			if !d.say(t, d.listJobs()) {
+				return
+			}
 		default:
 			d.say(t, refuse(usage("a request that this gorun doesn't know (version %s)", d.o.Version)))
 			return

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gorun-ml/gorun/launcher/joblist"
 )
 
 // request is what a client says: one of the four.
 type request struct {
 	Status bool          `json:"status,omitempty"`
+	Jobs   bool          `json:"jobs,omitempty"`
 	Start  *startRequest `json:"start,omitempty"`
 	End    bool          `json:"end,omitempty"`   // the job agent that was started on this connection
 	Leave  bool          `json:"leave,omitempty"` // it to its host: it is not to end with the connection
@@ -23,10 +26,11 @@ type startRequest struct {
 	Lasting bool   `json:"lasting,omitempty"` // it may be left; one that is to keep a job takes no slots
 }
 
-// answer is what a daemon says: one of the four. Ended comes by itself.
+// answer is what a daemon says: one of the five. Ended comes by itself.
 type answer struct {
 	Refused *refusal `json:"refused,omitempty"`
 	Status  *status  `json:"status,omitempty"`
+	Jobs    *jobList `json:"jobs,omitempty"`
 	Started bool     `json:"started,omitempty"` // the job agent is ready
 	Ended   *ended   `json:"ended,omitempty"`
 }
@@ -35,6 +39,12 @@ type answer struct {
 type status struct {
 	Self  string     `json:"self"`
 	Hosts []HostInfo `json:"hosts"`
+}
+
+// jobList is what runs on a daemon's host, as far as it fits into an answer.
+type jobList struct {
+	Entries []joblist.Entry `json:"entries"`
+	Left    int             `json:"left,omitempty"` // that didn't fit
 }
 
 // ended is how a job agent has ended.

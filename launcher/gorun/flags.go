@@ -34,7 +34,8 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {agent|bench|doctor|hosts|ps|topology|version|completion} [--help]
+       gorun {ps|logs|events|attach|stop} [--help]   jobs that are running
+       gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}
 {{end}}{{if .HasAvailableLocalFlags}}
@@ -89,7 +90,8 @@ func (c *command) root() *cobra.Command {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand())
+	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
+		logsCommand(), eventsCommand(), stopCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }

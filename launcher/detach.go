@@ -74,7 +74,7 @@ func (l *launch) detach(signals <-chan os.Signal) (Verdict, error) {
 	}
 	agents := &crew{launch: l, tell: ended, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(l.sites.others)}
 	defer agents.close()
-	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, Lasting: true})
+	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
 	if len(failed) > 0 {
 		return Verdict{}, first(ctx, failed.refusal())
 	}
@@ -107,7 +107,7 @@ func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [cont
 	}
 	within, cancel := context.WithTimeoutCause(ctx, enlistWithin, fmt.Errorf("no word from its keeper within %v", enlistWithin))
 	defer cancel()
-	failed := c.boot(within, names, letter{Job: l.job, Broker: l.broker, Secret: secret[:], Version: l.Version, Lasting: true, Keeper: true})
+	failed := c.boot(within, names, letter{Job: l.job, Broker: l.broker, Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true, Keeper: true})
 	if len(failed) == 0 {
 		failed = c.await(within, names)
 	}

@@ -114,7 +114,7 @@ func (a JobAgent) keep(l letter) error {
 	copy(secret[:], l.Secret)
 	folder, err := os.MkdirTemp("", "gorun-"+l.Job+"-") // 0700
 	if err != nil {
-		return fmt.Errorf("folder for the job on %s: %w", l.Host, err)
+		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: "keeper." + l.Host, Bind: addr, Key: control.GossipKey(secret)})

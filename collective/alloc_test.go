@@ -36,7 +36,7 @@ func TestNoAllocations(t *testing.T) {
 	for _, over := range []struct {
 		name  string
 		setup collectivetest.Setup
-	}{{"inproc", collectivetest.Setup{}}, {"tcp", loopback()}, {"shm", memory()}} {
+	}{{"inproc", collectivetest.Setup{}}, {"tcp", loopback()}, {"encrypted tcp", encrypted()}, {"shm", memory()}} {
 		for name, run := range steady {
 			t.Run(over.name+"/"+name, func(t *testing.T) { testNoAllocations(t, over.setup, run) })
 		}

@@ -12,10 +12,15 @@ import (
 )
 
 // loopback is ranks that talk through sockets.
-func loopback() collectivetest.Setup {
-	return collectivetest.Setup{Fabric: func(int) (transport.Fabric, error) {
-		return tcp.Listen(tcp.Config{Listen: "127.0.0.1:0", Job: "test", Version: "test"})
-	}}
+func loopback() collectivetest.Setup { return sockets(tcp.Config{Job: "test", Version: "test"}) }
+
+// encrypted is ranks that talk through sockets in secret.
+func encrypted() collectivetest.Setup {
+	return sockets(tcp.Config{Job: "test", Version: "test", Encrypt: true})
+}
+
+func sockets(c tcp.Config) collectivetest.Setup {
+	return collectivetest.Setup{Fabric: func(int) (transport.Fabric, error) { return tcp.Listen(c) }}
 }
 
 func TestOverTCP(t *testing.T) {
@@ -23,6 +28,12 @@ func TestOverTCP(t *testing.T) {
 	t.Run("algorithms", func(t *testing.T) { testAlgorithms(t, loopback(), 5, 300_007) })
 	t.Run("equal", func(t *testing.T) { testEqual(t, loopback(), 5) })
 	t.Run("mismatch", func(t *testing.T) { testMismatch(t, loopback(), []int{2, 4}) })
+}
+
+func TestOverEncryptedTCP(t *testing.T) {
+	t.Run("operations", func(t *testing.T) { testOperations(t, encrypted(), 4) })
+	t.Run("algorithms", func(t *testing.T) { testAlgorithms(t, encrypted(), 4, 100_007) })
+	t.Run("mismatch", func(t *testing.T) { testMismatch(t, encrypted(), []int{2, 4}) })
 }
 
 func BenchmarkAllReduce(b *testing.B) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/pinned"
 )
 
 // brokerReady bounds the start of a broker. It takes milliseconds on an idle machine.
@@ -31,21 +34,53 @@ func startBroker(ctx context.Context, bind string, secret [control.SecretBytes]b
 }
 
 func startBrokerOn(ctx context.Context, bind string, port int, secret [control.SecretBytes]byte) (*broker, error) {
+	return startBrokerAmong(ctx, bind, port, secret, brokers{})
+}
+
+// brokers are the others of a job that has several: what one is told, all tell.
+type brokers struct {
+	self   string // name of this one; "" for one that is alone
+	port   int    // that others connect to
+	others []string
+}
+
+// routes is how brokers of a job meet: those that hold its secret, by TLS.
+func (o brokers) routes(secret [control.SecretBytes]byte, bind string) (c server.ClusterOpts, routes []*url.URL) {
+	ends := pinned.New(control.BrokersKey(secret), brokersProtocol)
+	config := ends.Server.Clone() // both ends, for the library: either side may connect
+	config.InsecureSkipVerify = true
+	for _, addr := range o.others {
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: addr})
+	}
+	return server.ClusterOpts{
+		Name: "gorun", Host: bind, Port: o.port, TLSConfig: config, TLSTimeout: 2, NoAdvertise: true,
+		ConnectRetries: -1, PoolSize: -1,
+	}, routes
+}
+
+// brokersProtocol is the version of what brokers of a job say to each other.
+const brokersProtocol = "gorun-brokers-1"
+
+// startBrokerAmong starts one of several brokers of a job.
+func startBrokerAmong(ctx context.Context, bind string, port int, secret [control.SecretBytes]byte, others brokers) (*broker, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err := canListen(ctx, bind, max(port, 0)); err != nil {
 		return nil, err
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName:   "gorun",
-		Host:         bind,
-		Port:         port,
-		Nkeys:        []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
-		AuthTimeout:  2,
-		MaxPayload:   control.MaxMessage,
-		PingInterval: 2 * time.Second, // a dead host's connection is closed after two without an answer
-		MaxPingsOut:  2,
+	options := &server.Options{
+		ServerName:  strings.Join(strings.Fields("gorun "+others.self), "-"), // different from the others'
+		Host:        bind,
+		Port:        port,
+		Nkeys:       []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
+		AuthTimeout: 2,
+		// All is said in TLS, from the first byte on: ranks and agents may be anywhere.
+		TLSConfig:         control.BrokerTLS(secret),
+		TLSHandshakeFirst: true,
+		MaxPayload:        control.MaxMessage,
+		PingInterval:      2 * time.Second, // a dead host's connection is closed after two without an answer
+		MaxPingsOut:       2,
 		// A stopped worker must not hold up the others: its connection is closed when it
 		// doesn't read for so long, or when so much is waiting for it.
 		WriteDeadline:    2 * time.Second,
@@ -55,7 +90,14 @@ func startBrokerOn(ctx context.Context, bind string, port int, secret [control.S
 		NoSystemAccount:  true,
 		MaxSubTokens:     16,
 		MaxClosedClients: 16,
-	})
+	}
+	if others.self != "" {
+		if err := canListen(ctx, bind, others.port); err != nil {
+			return nil, err
+		}
+		options.Cluster, options.Routes = others.routes(secret, bind)
+	}
+	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("control plane on %s: %w", bind, err)
 	}

@@ -23,6 +23,7 @@ type candidate struct {
 	stranded   uint64            // the generation in which it has lost its connections
 	finished   uint64            // the generation it has sent a finish record for
 	summary    []string
+	released   bool             // the job has become smaller, and needs it no more
 	failure    *control.Failure // its own word on why it ends
 	step       int              // last reported
 	exited     bool
@@ -36,7 +37,8 @@ func (c *candidate) alive() bool { return !c.exited }
 
 // slot is one place in the launch: a sequence of candidates, one at a time.
 type slot struct {
-	site     int // number of its host
+	site     int  // number of its host
+	retired  bool // the job has become smaller: nothing is started here
 	current  *candidate
 	started  int       // candidates so far
 	failures int       // candidates that had to be replaced

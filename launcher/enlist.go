@@ -34,6 +34,9 @@ type Reach struct {
 	Each Boot                              // on one host at a time: ssh, or an agent that is there
 	All  Boot                              // on all at once: srun; nil for none
 	Addr func(host string) (string, error) // address to connect to; nil for the name itself
+
+	Keep  Boot     // keepers of a detached job, that take no slots
+	Hosts []string // that may keep one beside those with ranks
 }
 
 const (
@@ -218,7 +221,7 @@ func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip 
 	}
 	if len(failed) > 0 {
 		c.close()
-		return nil, &Refusal{Status: statusOf(failed[0].err), Text: failed[0].String(), Lines: failed.rest()}
+		return nil, failed.refusal()
 	}
 	for _, host := range s.others {
 		if skew := c.skew(host); skew.Abs() > mostSkew {
@@ -339,7 +342,7 @@ func (c *crew) await(ctx context.Context, names []string) (failed failures) {
 }
 
 // news takes what agents tell.
-func (c *crew) news(n control.AgentNews) {
+func (c *crew) news(n control.AgentNews) error {
 	switch {
 	case n.Hello != nil:
 		c.mu.Lock()
@@ -356,6 +359,7 @@ func (c *crew) news(n control.AgentNews) {
 			c.tell(e)
 		}
 	}
+	return nil
 }
 
 func (c *crew) skew(host string) time.Duration {

@@ -42,11 +42,16 @@ type (
 	// evHostLost: a host doesn't answer any more, or its agent has ended.
 	evHostLost struct{ host, why string }
 	// evSignal: somebody wants the job to stop. One that was relayed from another host is
-	// no second one: schedulers signal all processes of a job.
+	// no second one: schedulers signal all processes of a job. Nor is one that was asked for
+	// by gorun stop, which may ask again for want of an answer, and says so if it means it.
 	evSignal struct {
 		signal  syscall.Signal
 		relayed bool
+		by      string // who has asked for it by gorun stop; "" for nobody
+		now     bool   // without waiting for ranks to end by themselves
 	}
+	// evResize: somebody wants another number of ranks, from now on.
+	evResize struct{ np int }
 	// evBroken: the launcher itself cannot go on.
 	evBroken struct{ err error }
 	// evTick: a deadline may have passed.
@@ -66,8 +71,22 @@ func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
+func (evResize) isEvent()     {}
 func (evBroken) isEvent()     {}
 func (evTick) isEvent()       {}
+
+// asked says who wants the job to stop, and how.
+func (e evSignal) asked() string {
+	switch {
+	case e.by != "" && e.now:
+		return "gorun stop --now (" + e.by + ")"
+	case e.by != "":
+		return "gorun stop (" + e.by + ")"
+	case e.relayed:
+		return signalName(e.signal) + " to the job's processes on another host"
+	}
+	return signalName(e.signal) + " to gorun"
+}
 
 // An act is what the supervisor does about an event.
 type act interface{ isAct() }

@@ -12,19 +12,21 @@ import (
 
 // rules is what a job may do.
 type rules struct {
-	Job          string
-	Host         string   // the launcher's
-	Sites        []string // hosts by number, the launcher's alone where empty
-	Placed       []int    // host of each slot at the start
-	Capacity     []int    // slots of each host; 0: as many as it takes
-	NP           int
-	Restarts     int  // processes; of a gang: the gang
-	GangRestarts bool // Restarts applies to gangs
-	Gang         bool // the ranks never join
-	Source       bool // built from Go source: expected to join unless Gang
-	StartTimeout time.Duration
-	Grace        time.Duration
-	Checkpoint   bool // there is a folder for checkpoints
+	Job           string
+	Host          string   // the launcher's
+	Sites         []string // hosts by number, the launcher's alone where empty
+	Placed        []int    // host of each slot at the start
+	Capacity      []int    // slots of each host; 0: as many as it takes
+	NP            int
+	Spares        int  // ranks more that are started, and wait to take the place of a dead one
+	Oversubscribe bool // more ranks than slots are fine
+	Restarts      int  // processes; of a gang: the gang
+	GangRestarts  bool // Restarts applies to gangs
+	Gang          bool // the ranks never join
+	Source        bool // built from Go source: expected to join unless Gang
+	StartTimeout  time.Duration
+	Grace         time.Duration
+	Checkpoint    bool // there is a folder for checkpoints
 }
 
 // phase is where a job is between its start and its end.
@@ -84,11 +86,14 @@ type job struct {
 
 func newJob(r rules, now time.Time) *job {
 	if len(r.Sites) == 0 {
-		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{r.NP}
+		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{0}
 	}
-	j := &job{rules: r, started: now, slots: make([]slot, r.NP), members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
-	for i := range j.slots {
-		j.slots[i].site = r.Placed[i]
+	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
+	for _, site := range r.Placed {
+		j.slots = append(j.slots, slot{site: site})
+	}
+	for range r.Spares {
+		j.slots = append(j.slots, slot{site: j.refuge()})
 	}
 	return j
 }
@@ -132,6 +137,8 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.hostLost(e.host, e.why, now)
 	case evSignal:
 		j.signalled(e, now)
+	case evResize:
+		j.resize(e.np, now)
 	case evBroken:
 		j.fail(Cause{Rank: -1, Host: j.Host, Kind: control.KindLaunch, Detail: e.err.Error()}, control.StatusTemporary, now)
 	case evTick:
@@ -157,6 +164,7 @@ func (j *job) deadline() time.Time {
 		earlier(j.slots[i].startAt)
 		if c := j.slots[i].current; c != nil {
 			earlier(j.mustRegister(c))
+			earlier(j.ripens(c))
 		}
 	}
 	return first

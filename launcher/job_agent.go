@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,11 +27,13 @@ const AgentReady = "gorun agent ready"
 // whatever has started it: the secret in it is for nobody else's eyes.
 type letter struct {
 	Job     string `json:"job"`
-	Host    string `json:"host"` // how the job calls this host; "" for what the host calls itself
-	Broker  string `json:"broker"`
-	Gossip  string `json:"gossip"` // address of the launcher's membership
+	Host    string `json:"host"`   // how the job calls this host; "" for what the host calls itself
+	Broker  string `json:"broker"` // one, or several with commas between
+	Gossip  string `json:"gossip"` // address of the launcher's membership, or of several
 	Secret  []byte `json:"secret"`
 	Version string `json:"version"`
+	Lasting bool   `json:"lasting,omitempty"` // it lives on when its standard input ends
+	Keeper  bool   `json:"keeper,omitempty"`  // it is to keep the job, not to run ranks
 }
 
 const (
@@ -46,6 +49,7 @@ const (
 type JobAgent struct {
 	Version string   // of gorun
 	Environ []string // that candidates inherit
+	Runtime string   // folder that gorun ps looks into
 	In      io.Reader
 	Out     io.Writer
 	Err     io.Writer
@@ -58,7 +62,11 @@ func (a JobAgent) Run() int {
 	if err == nil && l.Version != a.Version {
 		err = &Refusal{Status: control.StatusDisagree, Text: fmt.Sprintf("this host has gorun %s, the launcher is %s: install the same on all hosts", a.Version, l.Version)}
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case l.Keeper:
+		err = a.keep(l)
+	default:
 		err = a.serve(l, rest)
 	}
 	if err == nil {
@@ -110,6 +118,16 @@ func readLetter(in io.Reader) (l letter, rest io.Reader, err error) {
 	return l, r, nil
 }
 
+// routed is the address of this host from which the launcher is reached.
+func (l letter) routed() (string, error) {
+	first, _, _ := strings.Cut(l.Broker, ",")
+	addr, err := routeTo(first)
+	if err != nil {
+		return "", fmt.Errorf("no way from %s to the launcher at %s: %w", l.Host, first, err)
+	}
+	return addr, nil
+}
+
 // hostAgent is a job agent at work.
 type hostAgent struct {
 	host    string
@@ -127,9 +145,9 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	defer cancel(nil)
 	var secret [control.SecretBytes]byte
 	copy(secret[:], l.Secret)
-	addr, err := routeTo(l.Broker)
+	addr, err := l.routed()
 	if err != nil {
-		return fmt.Errorf("no way from %s to the launcher at %s: %w", l.Host, l.Broker, err)
+		return err
 	}
 	client, err := control.Dial(ctx, control.Env{Job: l.Job, Broker: l.Broker, Member: "agent " + l.Host, Host: l.Host}, secret)
 	if err != nil {
@@ -146,13 +164,10 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		return err
 	}
 	defer func() { _ = hosts.Close() }() // nobody is left to be told
-	if err := hosts.Join(ctx, l.Gossip); err != nil {
+	if err := hosts.Join(ctx, strings.Split(l.Gossip, ",")...); err != nil {
 		return err
 	}
-	h := &hostAgent{host: l.Host, environ: a.Environ, client: client, folder: folder, ctx: ctx}
-	if dir, err := os.UserCacheDir(); err == nil {
-		h.cache = filepath.Join(dir, "gorun", "programs")
-	}
+	h := &hostAgent{host: l.Host, environ: a.Environ, client: client, folder: folder, ctx: ctx, cache: programCache()}
 	h.agent = newAgent(secret[:], h.lines, h.tell)
 	h.agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
 	ports, err := freePortsOn(addr, freePorts)
@@ -169,11 +184,17 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	}
 	go func() { // ends with the process
 		_, _ = io.Copy(io.Discard, rest)
-		cancel(errEnded)
+		if !l.Lasting {
+			cancel(errEnded)
+		}
 	}()
 	go func() { // ends with the process
 		for s := range a.Signals {
-			if n, ok := s.(syscall.Signal); ok {
+			n, ok := s.(syscall.Signal)
+			switch {
+			case ok && l.Lasting: // nobody waits at a terminal: this host leaves the job
+				cancel(errEnded)
+			case ok:
 				h.tell(evSignal{signal: n}) // what follows from it is the launcher's to decide
 			}
 		}

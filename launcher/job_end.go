@@ -61,10 +61,10 @@ func (j *job) signalAll(s syscall.Signal) {
 // others get SIGTERM. The second request ends everything at once.
 func (j *job) signalled(e evSignal, now time.Time) {
 	s := e.signal
-	again := j.phase == stopping && (j.stopped == 0 || j.asked)
+	again := e.now || e.by == "" && !e.relayed && (j.stopped == 0 || j.asked)
 	j.asked = j.asked || !e.relayed
 	if j.phase == stopping {
-		if again && !e.relayed {
+		if again {
 			j.killAt = now
 		}
 		return
@@ -74,7 +74,11 @@ func (j *job) signalled(e evSignal, now time.Time) {
 	}
 	trained := j.phase == training
 	j.stopped = s
-	j.cause = &Cause{Rank: -1, Host: j.Host, Kind: control.KindStopped, Detail: "was stopped by " + signalName(s)}
+	what := signalName(s)
+	if e.by != "" {
+		what = e.asked()
+	}
+	j.cause = &Cause{Rank: -1, Host: j.Host, Kind: control.KindStopped, Detail: "was stopped by " + what}
 	j.status = 128 + int(s)
 	how := "ranks get SIGTERM"
 	if j.hasJoined() && trained {
@@ -83,8 +87,18 @@ func (j *job) signalled(e evSignal, now time.Time) {
 			how = "ranks save a checkpoint after the same step and end"
 		}
 	}
-	j.note("%s: %s; a second one kills them at once", signalName(s), how)
-	j.stop(now, control.Command{Stop: true, Checkpoint: j.Checkpoint, Why: signalName(s)})
+	switch {
+	case e.now:
+		j.note("%s: ranks are killed at once", what)
+	case e.by != "":
+		j.note("%s: %s; --now kills them at once", what, how)
+	default:
+		j.note("%s: %s; a second one kills them at once", what, how)
+	}
+	j.stop(now, control.Command{Stop: true, Checkpoint: j.Checkpoint, Why: what})
+	if e.now {
+		j.killAt = now
+	}
 	for _, c := range j.candidates() {
 		if c.alive() && (!c.registered || !trained) {
 			j.do(actSignal{c.member, syscall.SIGTERM})

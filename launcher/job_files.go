@@ -37,6 +37,15 @@ func (h *hostAgent) program(o control.StartOrder) (string, error) {
 	return path, nil
 }
 
+// programCache is where programs are kept for the next job; "" for nowhere.
+func programCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "gorun", "programs")
+}
+
 // programAge is how long a program is kept after its last use.
 const programAge = 7 * 24 * time.Hour
 

@@ -13,12 +13,13 @@ type place struct {
 	localRank, localSize int
 	hostRank, hostsInUse int    // HOROVOD_CROSS_*: number of its host among those in use
 	first                string // host of slot 0, where a gang meets
+	worldSize            int
 }
 
 // placeOf says where a slot's candidate runs: its rank among those of its host, in the order
-// of slots.
+// of slots. Spares come after all ranks and don't count.
 func (j *job) placeOf(i int) place {
-	p := place{host: j.Sites[j.slots[i].site], first: j.Sites[j.slots[0].site]}
+	p := place{host: j.Sites[j.slots[i].site], first: j.Sites[j.slots[0].site], worldSize: j.NP}
 	met := map[int]bool{}
 	for k := range j.slots {
 		site := j.slots[k].site
@@ -32,21 +33,25 @@ func (j *job) placeOf(i int) place {
 			if k < i {
 				p.localRank++
 			}
-			p.localSize++
+			if k < j.NP {
+				p.localSize++
+			}
 		}
 	}
 	p.hostsInUse = len(met)
 	return p
 }
 
-// refuge is the host that takes a slot whose own host is lost: the first of those with the
+// refuge is the host that takes a spare, or a slot whose own host is lost: the first of those with the
 // most room or, where none has any, with the least beyond it. With all lost it doesn't
 // matter: the job is about to end.
 func (j *job) refuge() int {
 	room := make([]int, len(j.Sites))
 	copy(room, j.Capacity)
 	for i := range j.slots {
-		room[j.slots[i].site]--
+		if !j.slots[i].retired {
+			room[j.slots[i].site]--
+		}
 	}
 	best := -1
 	for site := range j.Sites {

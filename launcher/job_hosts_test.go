@@ -94,7 +94,7 @@ func TestAGangThatLostAHostStartsAnewOnTheOthers(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	j := newJob(rules{NP: 5, Host: "a", Sites: []string{"a", "b"}, Placed: []int{0, 0, 0, 1, 1}, Capacity: []int{3, 2}}, time.Unix(1000, 0))
 	for slot, want := range []place{
-		{"a", 0, 3, 0, 2, "a"}, {"a", 1, 3, 0, 2, "a"}, {"a", 2, 3, 0, 2, "a"}, {"b", 0, 2, 1, 2, "a"}, {"b", 1, 2, 1, 2, "a"},
+		{"a", 0, 3, 0, 2, "a", 5}, {"a", 1, 3, 0, 2, "a", 5}, {"a", 2, 3, 0, 2, "a", 5}, {"b", 0, 2, 1, 2, "a", 5}, {"b", 1, 2, 1, 2, "a", 5},
 	} {
 		if got := j.placeOf(slot); got != want {
 			t.Errorf("slot %d: %+v, want %+v", slot, got, want)

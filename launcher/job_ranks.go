@@ -27,6 +27,24 @@ func (j *job) candidates() []*candidate {
 	return all
 }
 
+// ranked says whether a candidate is part of the generation, or of the first that is to be.
+func (j *job) ranked(c *candidate) bool {
+	if j.gen.ID == 0 {
+		return c.slot < j.NP
+	}
+	return c.generation == j.gen.ID || j.gen.Done && c.generation == j.gen.ID-1
+}
+
+// spare is a candidate that waits to take a rank's place.
+func (j *job) spare() *candidate {
+	for _, c := range j.candidates() {
+		if c.registered && !c.exited && c.failure == nil && !j.ranked(c) {
+			return c
+		}
+	}
+	return nil
+}
+
 // start starts the next candidate of a slot.
 func (j *job) start(i int, now time.Time) {
 	s := &j.slots[i]
@@ -92,7 +110,7 @@ func (j *job) report(r control.Report) {
 
 func (j *job) failed(f control.Failure, now time.Time) {
 	c := j.members[f.Member]
-	if c == nil || c.exited {
+	if c == nil || c.exited || c.released {
 		return
 	}
 	if f.Kind == control.KindHelp {
@@ -160,6 +178,11 @@ func (j *job) finish(f control.Finish, now time.Time) {
 	j.phase = finishing
 	j.dropStarts()
 	j.killAt = now.Add(j.Grace)
+	for _, c := range j.candidates() {
+		if c.alive() && !c.registered { // a spare that is still on its way
+			j.do(actSignal{c.member, syscall.SIGTERM})
+		}
+	}
 }
 
 func (j *job) exited(c *candidate, end ending, now time.Time) {
@@ -168,11 +191,13 @@ func (j *job) exited(c *candidate, end ending, now time.Time) {
 	}
 	c.exited, c.end, c.since = true, end, now
 	switch {
-	case j.phase == stopping || j.phase == restarting:
+	case j.phase == stopping || j.phase == restarting || c.released:
 	case j.phase == finishing:
-		if end.status != 0 && end.lost == "" && !j.killed(now) {
+		if end.status != 0 && end.lost == "" && !j.killed(now) && j.ranked(c) {
 			j.blame(c, now)
 		}
+	case j.hasJoined() && !j.ranked(c) && j.Spares > 0 && j.restarts >= j.Restarts:
+		j.note("a spare, rank %d (pid %d), has ended: it isn't started again", c.rank, c.pid)
 	case j.hasJoined():
 		if end.status != 0 || c.failure != nil || c.finished != j.gen.ID || j.gen.ID == 0 {
 			j.replace(c, now)
@@ -215,8 +240,11 @@ func (j *job) replace(c *candidate, now time.Time) {
 	s.failures++
 	s.startAt = now.Add(backOff(s.failures))
 	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
+	if j.ranked(c) && j.spare() != nil {
+		c.remedy = fmt.Sprintf("a spare takes its place, another is started (restart %d of %d)", j.restarts, j.Restarts)
+	}
 	for i := range j.slots { // who finished and left before it was known that all had is needed again
-		if o := j.slots[i].current; o.exited && j.slots[i].startAt.IsZero() {
+		if o := j.slots[i].current; o.exited && j.slots[i].startAt.IsZero() && !j.slots[i].retired {
 			j.slots[i].startAt = now
 		}
 	}
@@ -241,7 +269,7 @@ func (j *job) drained(c *candidate, t tail) {
 
 // mustRegister is when a candidate has to have registered; zero for never.
 func (j *job) mustRegister(c *candidate) time.Time {
-	if c.registered || c.exited || j.phase != training {
+	if c.registered || c.exited || c.released || j.phase != training {
 		return time.Time{}
 	}
 	from := c.started
@@ -263,14 +291,17 @@ func (j *job) regroup(now time.Time) {
 	}
 	var seen []rendezvous.Sighting
 	for _, c := range j.members {
-		if c.registered && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
+		if j.gen.ID == 0 && c.slot >= j.NP {
+			continue // so that it starts as it was placed
+		}
+		if c.registered && !c.released && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
 			seen = append(seen, rendezvous.Sighting{
 				Member: c.record, By: j.Host, State: c.state(), Since: c.since, Failures: j.slots[c.slot].failures, Stranded: c.stranded,
 			})
 		}
 	}
 	slices.SortFunc(seen, func(a, b rendezvous.Sighting) int { return strings.Compare(a.Member.ID, b.Member.ID) })
-	next, why, ok := rendezvous.Next(j.gen, seen, now, rendezvous.Policy{Min: j.NP, Max: j.NP})
+	next, why, ok := rendezvous.Next(j.gen, seen, now, j.policy())
 	if !ok {
 		return
 	}
@@ -279,7 +310,9 @@ func (j *job) regroup(now time.Time) {
 	if j.gen.ID > 0 {
 		j.note("generation %d: %s", next.ID, why)
 	}
+	before := j.gen
 	j.gen = next
+	j.release(before)
 	for r, m := range next.Members {
 		c := j.members[m.ID]
 		c.generation = next.ID

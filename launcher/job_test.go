@@ -16,11 +16,12 @@ import (
 // play is a job told of events by a test, at times the test chooses. What it decides is
 // written down, a line an act.
 type play struct {
-	t    *testing.T
-	job  *job
-	now  time.Time
-	did  []string // since it was last asked
-	pids int
+	t     *testing.T
+	job   *job
+	story *story
+	now   time.Time
+	did   []string // since it was last asked
+	pids  int
 }
 
 func newPlay(t *testing.T, change func(*rules)) *play {
@@ -31,7 +32,7 @@ func newPlay(t *testing.T, change func(*rules)) *play {
 	if change != nil {
 		change(&r)
 	}
-	p := &play{t: t, now: time.Unix(1000, 0), pids: 4710}
+	p := &play{t: t, story: newStory(r.Job), now: time.Unix(1000, 0), pids: 4710}
 	p.job = newJob(r, p.now)
 	p.act(p.job.begin(p.now))
 	return p
@@ -70,7 +71,9 @@ func (p *play) act(acts []act) {
 
 func (p *play) tell(events ...event) *play {
 	for _, e := range events {
-		p.act(p.job.handle(e, p.now))
+		acts := p.job.handle(e, p.now)
+		p.story.see(e, acts, p.job, p.now)
+		p.act(acts)
 	}
 	return p
 }
@@ -405,6 +408,27 @@ func TestSignals(t *testing.T) {
 		// Even what SIGKILL doesn't end doesn't hold up the verdict.
 		p.wait(drainBound)
 		p.wantCause(129, control.KindStopped, "was stopped by SIGHUP")
+	})
+	t.Run("asked for by gorun stop", func(t *testing.T) {
+		ask := evSignal{signal: syscall.SIGTERM, by: "ann@h2"}
+		p := started(t, nil)
+		p.tell(ask).want("note gorun stop (ann@h2): ranks end after the same step; --now kills them at once", "command stop=true checkpoint=false")
+		p.tell(ask, ask).want() // it was asked again for want of an answer
+		ask.now = true
+		p.tell(ask).want("SIGKILL 0.1", "SIGKILL 1.1", "SIGKILL 2.1")
+		p.exit("0.1", killed).exit("1.1", killed).exit("2.1", killed)
+		p.wantCause(143, control.KindStopped, "was stopped by gorun stop (ann@h2)")
+	})
+	t.Run("asked for by gorun stop and Ctrl-C", func(t *testing.T) {
+		p := started(t, nil)
+		p.tell(evSignal{signal: syscall.SIGTERM, by: "ann@h2"})
+		p.did = nil
+		p.tell(evSignal{signal: syscall.SIGINT}).want("SIGKILL 0.1", "SIGKILL 1.1", "SIGKILL 2.1")
+	})
+	t.Run("asked for by gorun stop --now", func(t *testing.T) {
+		p := started(t, func(r *rules) { r.Checkpoint = true })
+		p.tell(evSignal{signal: syscall.SIGTERM, by: "ann@h2", now: true})
+		p.want("note gorun stop --now (ann@h2): ranks are killed at once", "command stop=true checkpoint=true", "SIGKILL 0.1", "SIGKILL 1.1", "SIGKILL 2.1")
 	})
 	t.Run("while a rank is missing", func(t *testing.T) {
 		p := started(t, nil)

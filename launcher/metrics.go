@@ -1,8 +1,12 @@
 package launcher
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -128,10 +132,71 @@ func (l *ledger) closeUpTo(id stepID) []Metrics {
 	return lines
 }
 
-// metricsFile is where --metrics goes: a line a step, each written at once.
+// metricsFile is where --metrics goes: a line a step, each written at once. One of several
+// keepers writes it; the others hold the newest lines, for when it is their turn.
 type metricsFile struct {
-	f   *os.File
-	err error
+	f     *os.File
+	err   error
+	holds bool
+	held  []Metrics
+}
+
+// maxHeld bounds the steps that can pass before a keeper takes another's place.
+const maxHeld = 4096
+
+// take begins to write where another has ended, or anew.
+func (w *metricsFile) take(path string, anew bool) error {
+	last, err := lastStep(path)
+	if err != nil {
+		return err
+	}
+	if anew {
+		last = stepID{}
+	}
+	f, err := openMetrics(path, !anew)
+	if err != nil {
+		return err
+	}
+	held := slices.DeleteFunc(w.held, func(m Metrics) bool { return stepID{m.Generation, m.Step}.compare(last) <= 0 })
+	w.f, w.err, w.holds, w.held = f.f, nil, false, nil
+	return w.write(held)
+}
+
+// yield leaves the writing to another.
+func (w *metricsFile) yield() error {
+	if w.f == nil {
+		return nil
+	}
+	f := w.f
+	w.f, w.holds = nil, true
+	return f.Close()
+}
+
+// lastStep is the step of a file's last line; none where there is no file yet.
+func lastStep(path string) (last stepID, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return last, nil
+	}
+	if err != nil {
+		return last, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return last, err
+	}
+	data := make([]byte, min(size, 4096)) // a line takes some 200 bytes
+	if _, err := f.ReadAt(data, size-int64(len(data))); err != nil && !errors.Is(err, io.EOF) {
+		return last, err
+	}
+	for line := range bytes.Lines(data) {
+		var m Metrics
+		if bytes.HasSuffix(line, []byte("\n")) && json.Unmarshal(line, &m) == nil {
+			last = stepID{m.Generation, m.Step}
+		}
+	}
+	return last, nil
 }
 
 // openMetrics empties the file, or goes on with it.
@@ -150,6 +215,11 @@ func openMetrics(path string, goOn bool) (*metricsFile, error) {
 // write appends lines. Only the first error is returned: training doesn't end for it.
 func (w *metricsFile) write(lines []Metrics) error {
 	if w == nil || w.err != nil {
+		return nil
+	}
+	if w.holds {
+		w.held = append(w.held, lines...)
+		w.held = slices.Delete(w.held, 0, max(len(w.held)-maxHeld, 0))
 		return nil
 	}
 	var data []byte
@@ -179,7 +249,7 @@ func (m Metrics) line() ([]byte, error) {
 }
 
 func (w *metricsFile) close() error {
-	if w == nil {
+	if w == nil || w.f == nil {
 		return nil
 	}
 	return w.f.Close()

@@ -1,6 +1,9 @@
 package launcher
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -126,5 +129,54 @@ func TestMetricsFile(t *testing.T) {
 	var none *metricsFile
 	if none.write(nil) != nil || none.close() != nil {
 		t.Error("no file is no error")
+	}
+}
+
+func TestKeepersWriteMetricsInTurn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.jsonl")
+	step := func(n int) []Metrics { return []Metrics{{Generation: 1, Step: n}} }
+	a, b := &metricsFile{holds: true}, &metricsFile{holds: true}
+	both := func(n int) {
+		if err := errors.Join(a.write(step(n)), b.write(step(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both(1)
+	if err := os.WriteFile(path, []byte(`{"generation":9,"step":9}`+"\n"), 0o600); err != nil { // of another job
+		t.Fatal(err)
+	}
+	if err := a.take(path, true); err != nil {
+		t.Fatal(err)
+	}
+	both(2)
+	if err := a.yield(); err != nil { // it has ended
+		t.Fatal(err)
+	}
+	both(3)
+	if err := b.take(path, false); err != nil {
+		t.Fatal(err)
+	}
+	both(4)
+	if err := errors.Join(b.yield(), a.take(path, false)); err != nil {
+		t.Fatal(err)
+	}
+	both(5)
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []int
+	for line := range bytes.Lines(data) {
+		var m Metrics
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		steps = append(steps, m.Step)
+	}
+	if !slices.Equal(steps, []int{1, 2, 3, 4, 5}) {
+		t.Errorf("steps %v were written, want 1 to 5, each once", steps)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ type Options struct {
 
 	NP            int // ranks; 0 for one a core
 	Oversubscribe bool
+	Spares        int    // more that wait to take the place of a dead rank
 	Restarts      int    // processes started anew, before the job fails
 	RestartsSet   bool   // Restarts was asked for: it applies to gangs too
 	Gang          bool   // the ranks never join
@@ -33,22 +35,24 @@ type Options struct {
 	BindSet       bool         // Bind was asked for
 	Hosts         []hosts.Host // with the ranks that each takes; none for this host alone
 	Spread        bool         // ranks over all hosts, where a few would hold them
-	Reach         Reach        // how agents on other hosts are started
+	Reach         Reach        `json:"-"` // how agents on other hosts are started
 	Files         []string     // that ranks on other hosts find in their folder
 	Forward       []string     // variables that ranks on other hosts get too, NAME or NAME=VALUE
 	Version       string       // of gorun, which all hosts must have in common
 	Host          string       // how Hosts calls this one; "" for what it calls itself
 	JobID         string       // a scheduler's, to be part of the job's name
 	Transport     string       // how ranks of a host communicate, one of Transports; "" for auto
+	Encrypt       bool         // what ranks send over TCP
 	Deterministic bool         // nothing follows from what communication was measured to cost
+	Detach        bool         // the job is left to agents of its hosts
 	Own           bool         // the program is gorun's own: it joins, and what it writes is shown as it is
 	Quiet         bool
 
 	Command        []string // as typed, for messages and gorun ps
 	ProgramAt      int      // where Program is in Command
-	Environ        []string // that ranks inherit
+	Environ        []string `json:"-"` // that ranks inherit
 	Runtime        string   // folder that gorun ps looks into
-	Stdout, Stderr *os.File
+	Stdout, Stderr *os.File `json:"-"`
 }
 
 // The defaults of options.
@@ -150,6 +154,10 @@ func (o *Options) check() error {
 		return refuse("no program given: gorun [flags] PROGRAM [ARGS...], for example gorun -np 4 train.go; gorun --help says more")
 	case o.NP < 1 && len(o.Hosts) == 0:
 		return refuse("-np %d: want at least 1 rank", o.NP)
+	case o.Spares < 0:
+		return refuse("--spares %d: want 0 or more", o.Spares)
+	case o.Spares > 0 && o.Gang:
+		return refuse("--spares and --gang: choose one: only a rank that calls worker.Run can take another's place")
 	case o.Restarts < 0:
 		return refuse("--restarts %d: want 0 or more", o.Restarts)
 	case o.StartTimeout <= 0:
@@ -166,6 +174,12 @@ func (o *Options) check() error {
 		return refuse("--checkpoint-every %d: where to? name the folder with --checkpoint DIR", o.Checkpoint.Every)
 	case o.Transport != "" && !slices.Contains(Transports(), o.Transport):
 		return refuse("--transport %s: want one of %s", o.Transport, strings.Join(Transports(), ", "))
+	case o.Detach && o.Output != "":
+		return refuse("--output and --detach: choose one: gorun logs shows what the ranks of a detached job write")
+	case o.Detach && (o.Metrics != "" && !filepath.IsAbs(o.Metrics) || o.Verdict != "" && !filepath.IsAbs(o.Verdict)):
+		return refuse("--metrics and --verdict of a detached job are written on one of its hosts: give absolute paths, on a file system that they share")
+	case o.Encrypt && o.Gang:
+		return refuse("--encrypt with --gang: such ranks bring connections of their own, which gorun can't encrypt: leave out --encrypt (or GORUN_ENCRYPT)")
 	case net.ParseIP(o.Bind) == nil:
 		return refuse("--bind %s: want an IP address of this machine, such as 127.0.0.1", o.Bind)
 	}
@@ -182,7 +196,7 @@ func (o *Options) check() error {
 	if len(o.Hosts) > 0 {
 		return nil // they say what they take
 	}
-	return checkRanks(o.NP, o.Oversubscribe, thisMachine())
+	return checkRanks(o.NP+o.Spares, o.Oversubscribe, thisMachine())
 }
 
 // Inherit takes from the environment how ranks communicate, where no flag says so.
@@ -193,12 +207,19 @@ func (o *Options) Inherit(lookup func(string) (string, bool)) error {
 		}
 		o.Transport = t
 	}
-	if d, _ := lookup("GORUN_DETERMINISTIC"); d != "" {
-		on, err := strconv.ParseBool(d)
-		if err != nil {
-			return refuse("GORUN_DETERMINISTIC=%s: want true or false", d)
+	for _, v := range []struct {
+		name string
+		on   *bool
+	}{{"GORUN_DETERMINISTIC", &o.Deterministic}, {"GORUN_ENCRYPT", &o.Encrypt}} {
+		text, _ := lookup(v.name)
+		if text == "" {
+			continue
 		}
-		o.Deterministic = o.Deterministic || on
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return refuse("%s=%s: want true or false", v.name, text)
+		}
+		*v.on = *v.on || on
 	}
 	return nil
 }

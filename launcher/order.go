@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ func (l *launch) order(a actStart) (order, error) {
 	env := control.Env{
 		Job: l.job, Broker: l.broker, Member: a.member, Host: a.place.host, Slot: a.slot, Bind: l.addrOf(a.place.host),
 		SecretFD: 3, Checkpoint: l.Checkpoint,
-		Rank: a.slot, LocalRank: a.place.localRank, WorldSize: l.NP, LocalWorldSize: a.place.localSize,
+		Rank: a.slot, LocalRank: a.place.localRank, WorldSize: a.place.worldSize, LocalWorldSize: a.place.localSize,
 		CrossRank: a.place.hostRank, CrossSize: a.place.hostsInUse,
 		MasterAddr: l.addrOf(a.place.first), MasterPort: port,
 	}
@@ -38,8 +37,8 @@ func (l *launch) order(a actStart) (order, error) {
 	if o.digest == "" {
 		o.path = l.Program
 	}
-	o.dir, err = os.Getwd()
-	return o, err
+	o.dir = l.dir
+	return o, nil
 }
 
 // addrOf is the address that a host's part of the job listens on.
@@ -52,7 +51,11 @@ func (l *launch) addrOf(host string) string {
 
 // network tells ranks how to communicate, in any language: worker reads it too.
 func (l *launch) network() []string {
-	return []string{"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"), "GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic)}
+	return []string{
+		"GORUN_TRANSPORT=" + cmp.Or(l.Transport, "auto"),
+		"GORUN_DETERMINISTIC=" + strconv.FormatBool(l.Deterministic),
+		"GORUN_ENCRYPT=" + strconv.FormatBool(l.Encrypt),
+	}
 }
 
 // masterPort is a free port for a gang's own rendezvous on a host, another one each time it

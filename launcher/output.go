@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/gorun-ml/gorun/internal/control"
 )
 
 const (
@@ -31,6 +33,8 @@ type output struct {
 	stdout *sink
 	stderr *sink
 	dir    string
+	waits  bool     // a terminal that takes nothing makes ranks wait too; set before any is
+	kept   *backlog // of what is shown, for who asks; nil for none. Set before any is
 
 	chunks chan chunk
 	notes  chan string
@@ -99,15 +103,20 @@ func (o *output) rank(to *sink, rank int, raw, prefixed []byte) {
 	if o.dir != "" {
 		o.keep(rank, raw)
 	}
-	if o.quiet {
-		return
-	}
 	shown := prefixed
 	if o.bare {
 		shown = raw
 	}
+	from := control.FromStdout
+	if to == o.stderr {
+		from = control.FromStderr
+	}
+	o.remember(from, rank, shown)
+	if o.quiet {
+		return
+	}
 	c := chunk{to, append([]byte(nil), shown...)}
-	if !to.terminal {
+	if !to.terminal || o.waits {
 		select {
 		case o.chunks <- c:
 		case <-o.done:
@@ -203,6 +212,7 @@ func (o *output) note(line string) { o.plain("gorun: " + line) }
 // plain says something to people. It never waits: a line that finds 256 others waiting
 // for the terminal is dropped.
 func (o *output) plain(line string) {
+	o.remember(control.FromGorun, -1, []byte(line+"\n"))
 	if o.quiet {
 		return
 	}
@@ -210,6 +220,20 @@ func (o *output) plain(line string) {
 	case o.notes <- line + "\n":
 	default:
 	}
+}
+
+// remember keeps lines for who asks for them.
+func (o *output) remember(from control.Origin, rank int, lines []byte) {
+	if err := o.kept.add(from, rank, lines); err != nil {
+		o.note(fmt.Sprintf("%v: gorun logs misses some lines; the job goes on", err))
+	}
+}
+
+// now is the live line, shown or not.
+func (o *output) now() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.live
 }
 
 // progress replaces the live line at the bottom of a terminal.

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,29 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/gorun-ml/gorun/internal/control"
-	"github.com/gorun-ml/gorun/launcher/private"
 )
-
-// jobEntry is what a launcher leaves in the runtime folder, for gorun ps. Its file is 0600,
-// and locked as long as the launcher lives.
-type jobEntry struct {
-	Job     string    `json:"job"`
-	PID     int       `json:"pid"`
-	Broker  string    `json:"broker"`
-	Seed    string    `json:"seed"` // of the key that opens the broker
-	Started time.Time `json:"started"`
-	Command string    `json:"command"`
-	Folder  string    `json:"folder"` // to be removed if the launcher could not
-}
-
-// entry is a job's file in the runtime folder. A nil entry is none.
-type entry struct{ f *os.File }
 
 // RuntimeFolder is where running jobs are listed.
 func RuntimeFolder(lookup func(string) (string, bool)) string {
@@ -42,133 +26,95 @@ func RuntimeFolder(lookup func(string) (string, bool)) string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("gorun-%d", os.Getuid()))
 }
 
-// enter lists a job and removes what launchers that were killed have left.
-func enter(dir string, e jobEntry) (*entry, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := private.Folder(dir); err != nil {
-		return nil, err
-	}
-	entries(dir)
-	data, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
-	// Locked before it has its name, so that it never looks left behind.
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return nil, err
-	}
-	err = private.Lock(f)
-	if err == nil {
-		_, err = f.Write(data)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, e.Job+".json"))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return nil, errors.Join(err, f.Close())
-	}
-	return &entry{f}, nil
-}
-
-// leave takes the job off the list.
-func (e *entry) leave(dir, job string) {
-	if e != nil {
-		_ = os.Remove(filepath.Join(dir, job+".json")) // else the next to look removes it
-		_ = e.f.Close()
-	}
-}
-
-// entries reads the list and takes off it what no launcher holds any more.
-func entries(dir string) []jobEntry {
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return nil
-	}
-	var all []jobEntry
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			continue // it has just ended
-		}
-		var e jobEntry
-		bad := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&e)
-		if private.Lock(f) == nil { // its launcher is gone
-			_ = os.Remove(name)
-			if bad == nil && strings.HasPrefix(filepath.Base(e.Folder), "gorun-"+e.Job+"-") {
-				_ = os.RemoveAll(e.Folder)
-			}
-		} else if bad == nil {
-			all = append(all, e)
-		}
-		_ = f.Close() // only read from
-	}
-	slices.SortFunc(all, func(a, b jobEntry) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Job, b.Job)) })
-	return all
-}
-
 // JobState is a running job as gorun ps shows it.
 type JobState struct {
-	Job     string
-	PID     int
-	Started time.Time
-	Command string
+	Found
 	Ranks   []RankState
+	Keepers control.Keepers // of a detached job
+	Outside bool            // it can't be asked from this host
 }
 
-// psBound is how long one launcher may take to answer.
-const psBound = 2 * time.Second
+// askAtOnce is how many launchers are asked at the same time.
+const askAtOnce = 32
 
-// Jobs asks all running jobs of this user for their state. Those that don't answer are
-// named in the error.
+// Jobs asks all running jobs of this user on this host for their state. Those that don't
+// answer are named in the error.
 func Jobs(dir string) ([]JobState, error) {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err := private.Folder(dir); err != nil {
+	found, err := FindHere(dir)
+	if err != nil {
 		return nil, err
 	}
-	var jobs []JobState
-	var errs []error
-	for _, e := range entries(dir) {
-		ranks, err := ask(e)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("job %s (pid %d) doesn't answer: %w", e.Job, e.PID, err))
-			continue
-		}
-		jobs = append(jobs, JobState{e.Job, e.PID, e.Started, e.Command, ranks})
-	}
-	return jobs, errors.Join(errs...)
+	return States(context.Background(), found)
 }
 
-func ask(e jobEntry) ([]RankState, error) {
-	nc, err := nats.Connect("nats://"+e.Broker, control.Login(e.Seed), nats.Timeout(psBound), nats.NoReconnect())
+// States asks jobs for their state, all at once. Those that don't answer are named in the
+// error.
+func States(ctx context.Context, found []Found) ([]JobState, error) {
+	all := make([]JobState, len(found))
+	errs := make([]error, len(found))
+	turn := make(chan struct{}, askAtOnce)
+	var asked sync.WaitGroup
+	for i, f := range found {
+		asked.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			all[i] = JobState{Found: f, Outside: !f.Here && f.Local()}
+			if !all[i].Outside {
+				errs[i] = all[i].ask(ctx)
+			}
+		})
+	}
+	asked.Wait()
+	var states []JobState
+	for i := range all {
+		if errs[i] == nil {
+			states = append(states, all[i])
+		}
+	}
+	return states, errors.Join(errs...)
+}
+
+// ask asks a job for its state.
+func (j *JobState) ask(ctx context.Context) error {
+	v, err := j.visit(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer nc.Close()
-	m, err := nc.Request("gorun."+e.Job+".ps", nil, psBound)
+	defer v.Close()
+	data, err := v.PS(ctx)
+	if err == nil {
+		err = json.Unmarshal(data, &j.Ranks)
+	}
+	if err == nil && j.Keeper != "" {
+		j.Keepers, err = v.Keepers(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return j.unanswered(err)
 	}
-	var ranks []RankState
-	if err := json.Unmarshal(m.Data, &ranks); err != nil {
-		return nil, err
-	}
-	return ranks, nil
+	return nil
+}
+
+// psLine is what gorun ps tells machines of one rank.
+type psLine struct {
+	Job        string `json:"job"`
+	Rank       int    `json:"rank"`
+	Host       string `json:"host"`
+	Launcher   string `json:"launcher"` // its host
+	PID        int    `json:"pid"`
+	Generation uint64 `json:"generation"`
+	Step       int    `json:"step"`
 }
 
 // WriteJobs shows jobs to people or, as one array with an object a rank, to machines.
 func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 	if asJSON {
-		ranks := []RankState{}
+		lines := []psLine{}
 		for _, j := range jobs {
-			ranks = append(ranks, j.Ranks...)
+			for _, r := range j.Ranks {
+				lines = append(lines, psLine{r.Job, r.Rank, r.Host, j.Found.Host, r.PID, r.Generation, r.Step})
+			}
 		}
-		return json.NewEncoder(w).Encode(ranks)
+		return json.NewEncoder(w).Encode(lines)
 	}
 	if len(jobs) == 0 {
 		_, err := fmt.Fprintln(w, "no jobs are running")
@@ -180,8 +126,12 @@ func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 				return err
 			}
 		}
-		if _, err := fmt.Fprintf(w, "job %s · pid %d · %s · %s\n", j.Job, j.PID, lasted(now.Sub(j.Started)), j.Command); err != nil {
+		if _, err := fmt.Fprintf(w, "job %s · pid %d · %s · %s\n%s%s\n",
+			j.Job, j.PID, lasted(now.Sub(j.Started)), oneLine(j.Command), j.where(), j.remark()); err != nil {
 			return err
+		}
+		if j.Outside || j.Keepers.End != nil {
+			continue
 		}
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(t, "rank\thost\tpid\tgeneration\tstep") // Flush returns the error
@@ -193,4 +143,29 @@ func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// where is who runs the job.
+func (j JobState) where() string {
+	if j.Keeper == "" || j.Outside {
+		return fmt.Sprintf("launcher on %s at %s", j.Found.Host, j.Broker)
+	}
+	if end := j.Keepers.End; end != nil {
+		return "ended: " + cmp.Or(oneLine(end.Line), "every rank has finished")
+	}
+	hosts := slices.Clone(j.Keepers.Hosts)
+	for i, h := range hosts {
+		if h == j.Keepers.Leader {
+			hosts[i] += " (leads)"
+		}
+	}
+	return "kept by " + strings.Join(hosts, ", ")
+}
+
+// remark says that a job can't be asked from here.
+func (j JobState) remark() string {
+	if j.Outside {
+		return ": it can be asked there only"
+	}
+	return ""
 }

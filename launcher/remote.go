@@ -54,7 +54,7 @@ func eventOf(n control.AgentNews) event {
 	case n.Drained != nil:
 		return evDrained{n.Drained.Member, tail{lines: n.Drained.Lines, panic: n.Drained.Panic}}
 	case n.Signalled != 0:
-		return evSignal{syscall.Signal(n.Signalled), true}
+		return evSignal{signal: syscall.Signal(n.Signalled), relayed: true}
 	}
 	return nil
 }

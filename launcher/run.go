@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/launcher/joblist"
 	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
@@ -63,6 +64,7 @@ type launch struct {
 	sites  *sites
 	digest string         // of the program, where other hosts fetch it
 	files  []control.File // that they fetch too
+	dir    string         // that ranks run in
 }
 
 // run does all of Run but telling the verdict.
@@ -74,6 +76,9 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, err
 	}
 	var err error
+	if l.dir, err = os.Getwd(); err != nil {
+		return Verdict{}, refuse("the working directory: %v", err)
+	}
 	if l.sites, err = l.list(); err != nil {
 		return Verdict{}, err
 	}
@@ -94,21 +99,29 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return Verdict{}, refuse("--output: %v", err)
 	}
 	l.out.bare = l.Own
+	if l.Detach {
+		return l.detach(signals)
+	}
 	return l.launch(folder, signals)
 }
 
-// means says by what gradients travel, where ranks are expected to join. That ranks of a
-// host can't share memory after all, they say themselves.
+// means says by what gradients travel, where ranks are expected to join, and whether they can
+// be read on the way. That ranks of a host can't share memory after all, they say themselves.
 func (l *launch) means() string {
+	means := ""
 	switch {
 	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
-		return ""
 	case l.Transport == "tcp" || len(l.sites.names) == l.NP:
-		return " · over tcp"
+		means = " · over tcp"
 	case len(l.sites.names) > 1:
-		return " · over shared memory and tcp"
+		means = " · over shared memory and tcp"
+	default:
+		means = " · over shared memory"
 	}
-	return " · over shared memory"
+	if l.Encrypt {
+		means += " · encrypted"
+	}
+	return means
 }
 
 // absolute makes the paths that ranks are told independent of where they run.
@@ -182,11 +195,16 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
-	hub, err := control.NewHub(nc, l.job, store, s)
+	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
+	desk, err := l.openDesk(folder, hub, s.voice().tell)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer desk.backlog.close()
 	others, err := l.enlist(ctx, hub, l.sites, hosts.Addr(), secret[:], s.tell)
 	if err != nil {
 		return Verdict{}, err
@@ -205,18 +223,20 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
 	s.store, s.command, s.order = store, hub.Command, l.order
 	s.agent = &fleet{host: l.host, own: agent, agents: others.agents, at: map[string]string{}}
-	s.out, s.metrics, s.plain = l.out, metrics, !l.out.stderr.terminal
+	s.out, s.story, s.metrics, s.plain = l.out, desk.story, metrics, !l.out.stderr.terminal
 	if err := hub.ServePS(s.ps); err != nil {
 		return Verdict{}, err
 	}
-	entry, err := enter(l.Runtime, jobEntry{
+	command := quote(append([]string{"gorun"}, l.Command...))
+	entry, err := joblist.Enter(l.Runtime, joblist.Entry{
 		Job: l.job, PID: os.Getpid(), Broker: l.broker, Seed: control.BrokerSeed(secret),
-		Started: l.began, Command: quote(append([]string{"gorun"}, l.Command...)), Folder: folder,
+		Started: l.began, Command: command, Folder: folder,
 	})
 	if err != nil {
 		l.out.note(fmt.Sprintf("%v: gorun ps won't show this job", err))
 	}
-	defer entry.leave(l.Runtime, l.job)
+	defer entry.Leave()
+	desk.story.begin(l.NP, len(l.sites.names), command, l.began)
 
 	relayed := make(chan struct{})
 	go func() {
@@ -238,6 +258,9 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	}()
 	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
 	v := s.supervise(ctx)
+	if l.Encrypt && v.OK && !s.job.hasJoined() {
+		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")
+	}
 	<-relayed
 	others.close() // before this host's agent ends all that is left, what reaches them too
 	if left := agent.close(drainBound); left > 0 {
@@ -246,6 +269,12 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err := metrics.close(); err != nil {
 		l.out.note("--metrics: " + err.Error())
 	}
+	entry.Leave() // who hears of the end finds the job no more
+	told := v
+	if !v.OK && v.Saved != "" {
+		told.Resume = l.resume()
+	}
+	desk.close(told)
 	return v, nil
 }
 
@@ -261,11 +290,15 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 }
 
 func (l *launch) rules() rules {
+	capacity := l.sites.capacity
+	if len(l.Hosts) == 0 {
+		capacity = []int{thisMachine().cores * ranksPerCore} // what check allows
+	}
 	return rules{
-		Job: l.job, Host: l.host, NP: l.NP, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
+		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
 		Checkpoint: l.Checkpoint.Dir != "",
-		Sites:      l.sites.names, Capacity: l.sites.capacity, Placed: l.sites.placed,
+		Sites:      l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }
 
@@ -308,7 +341,7 @@ func (l *launch) conclude(v Verdict, refused error) int {
 		}
 		lines = append(lines, "gorun: "+v.Line())
 	}
-	if l.Verdict != "" {
+	if l.Verdict != "" && !(l.Detach && v.OK) { // which is how the job began, not how it ended
 		if err := v.write(l.Verdict); err != nil {
 			lines = append(lines, "gorun: "+err.Error())
 			if v.OK {

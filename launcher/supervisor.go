@@ -27,6 +27,7 @@ type supervisor struct {
 	command func(control.Command) error
 	order   func(actStart) (order, error)
 	out     *output
+	story   *story
 	metrics *metricsFile
 	plain   bool // no live line
 
@@ -63,12 +64,17 @@ func (s *supervisor) tell(e event) {
 	}
 }
 
+// voice is how workers tell it.
+func (s *supervisor) voice() voice {
+	return voice{func(e event) error { s.tell(e); return nil }}
+}
+
 // supervise runs the job to its end.
 func (s *supervisor) supervise(ctx context.Context) Verdict {
 	defer close(s.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	s.act(ctx, s.job.begin(time.Now()))
+	s.act(ctx, s.job.begin(time.Now()), time.Now)
 	for s.job.phase != over {
 		wait := time.Hour
 		if d := s.job.deadline(); !d.IsZero() {
@@ -103,11 +109,19 @@ func (s *supervisor) handle(ctx context.Context, e event) {
 	if r, ok := e.(evReported); ok {
 		s.report(r.report)
 	}
-	s.act(ctx, s.job.handle(e, time.Now()))
+	s.act(ctx, s.decide(e, time.Now()), time.Now)
 }
 
-// act does what the job decided. What comes of it is handled at once, before other events.
-func (s *supervisor) act(ctx context.Context, acts []act) {
+// decide has the job say what to do about an event.
+func (s *supervisor) decide(e event, now time.Time) []act {
+	acts := s.job.handle(e, now)
+	s.story.see(e, acts, s.job, now)
+	return acts
+}
+
+// act does what the job decided. What comes of it is handled at once, before other events,
+// at the time that now tells.
+func (s *supervisor) act(ctx context.Context, acts []act, now func() time.Time) {
 	for len(acts) > 0 {
 		a := acts[0]
 		acts = acts[1:]
@@ -138,7 +152,7 @@ func (s *supervisor) act(ctx context.Context, acts []act) {
 			s.out.note(a.line)
 		}
 		if then != nil {
-			acts = append(acts, s.job.handle(then, time.Now())...)
+			acts = append(acts, s.decide(then, now())...)
 		}
 	}
 }
@@ -193,25 +207,26 @@ func (s *supervisor) ranks() []RankState {
 	return ranks
 }
 
-// Registered, Reported, Failed, Finished, Saved and Said make supervisor a control.Handler.
+// voice makes events of what workers say, and hands them to tell: a control.Handler.
+type voice struct{ tell func(event) error }
 
 // Registered tells that a candidate is ready.
-func (s *supervisor) Registered(m rendezvous.Member) { s.tell(evRegistered{m}) }
+func (v voice) Registered(m rendezvous.Member) error { return v.tell(evRegistered{m}) }
 
 // Reported tells of a step that one rank has completed.
-func (s *supervisor) Reported(r control.Report) { s.tell(evReported{r}) }
+func (v voice) Reported(r control.Report) { _ = v.tell(evReported{r}) } // it may be lost
 
 // Failed tells why a rank gives up.
-func (s *supervisor) Failed(f control.Failure) { s.tell(evFailed{f}) }
+func (v voice) Failed(f control.Failure) error { return v.tell(evFailed{f}) }
 
 // Finished tells that a rank's training function has returned.
-func (s *supervisor) Finished(f control.Finish) { s.tell(evFinished{f}) }
+func (v voice) Finished(f control.Finish) error { return v.tell(evFinished{f}) }
 
 // Saved tells of a durable checkpoint.
-func (s *supervisor) Saved(c control.Saved) { s.tell(evSaved{c}) }
+func (v voice) Saved(c control.Saved) error { return v.tell(evSaved{c}) }
 
 // Stranded tells of a rank that lives and has lost its connections.
-func (s *supervisor) Stranded(c control.Stranded) { s.tell(evStranded{c}) }
+func (v voice) Stranded(c control.Stranded) error { return v.tell(evStranded{c}) }
 
 // Said tells what a worker wants people to read.
-func (s *supervisor) Said(member, line string) { s.tell(evSaid{member, line}) }
+func (v voice) Said(member, line string) error { return v.tell(evSaid{member, line}) }

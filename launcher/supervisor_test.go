@@ -73,19 +73,19 @@ func member(id string) rendezvous.Member { return rendezvous.Member{ID: id, Host
 
 func TestSupervisorCarriesAJobOverALoss(t *testing.T) {
 	v, said := perform(t, false, func(s *supervisor, g *stage, store *rendezvous.Memory) {
-		s.Registered(member(<-g.starts))
-		s.Registered(member(<-g.starts))
+		_ = s.voice().Registered(member(<-g.starts))
+		_ = s.voice().Registered(member(<-g.starts))
 		first, err := store.Watch(context.Background(), 0)
 		if err != nil || len(first.Members) != 2 {
 			t.Errorf("generation %+v, %v", first, err)
 		}
 		for step := 1; step <= 3; step++ {
-			s.Reported(reported(1, 2, 0, step))
-			s.Reported(reported(1, 2, 1, step))
+			s.voice().Reported(reported(1, 2, 0, step))
+			s.voice().Reported(reported(1, 2, 1, step))
 		}
 		s.tell(evExited{"1.1", killed})
 		s.tell(evDrained{"1.1", tail{}})
-		s.Registered(member(<-g.starts))
+		_ = s.voice().Registered(member(<-g.starts))
 		second, err := store.Watch(context.Background(), first.ID)
 		if err != nil || second.Members[1].ID != "1.2" {
 			t.Errorf("generation %+v, %v", second, err)
@@ -94,7 +94,7 @@ func TestSupervisorCarriesAJobOverALoss(t *testing.T) {
 			t.Errorf("ps: %+v", ranks)
 		}
 		for _, m := range second.Members {
-			s.Finished(control.Finish{Member: m.ID, Generation: second.ID, Step: 10, Summary: []string{"accuracy 97 %"}})
+			_ = s.voice().Finished(control.Finish{Member: m.ID, Generation: second.ID, Step: 10, Summary: []string{"accuracy 97 %"}})
 		}
 		if last, err := store.Watch(context.Background(), second.ID); err != nil || !last.Done {
 			t.Errorf("generation %+v, %v", last, err)

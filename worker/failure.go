@@ -74,7 +74,7 @@ func culprit(err error) *int {
 // that is done leaves quietly: word that it gave up would overtake what slower ranks have
 // yet to read.
 func agreed(err error) bool {
-	return errors.Is(err, ErrStopped) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
+	return errors.Is(err, ErrStopped) || errors.Is(err, errPlanned) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
 }
 
 // classify gives an error its kind and the exit status that goes with it.

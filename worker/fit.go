@@ -30,6 +30,9 @@ func (p *process) costs(mesh transport.Mesh, w topology.World, gen rendezvous.Ge
 	}
 	names, order := hostsOf(w, gen.Members)
 	key := names + " over " + means(mesh, rank, w.Size())
+	if p.network.Encrypt {
+		key += ", encrypted"
+	}
 	var links topology.Links
 	var found bool
 	var kept *keeper

@@ -96,6 +96,18 @@ func TestCostsAreKept(t *testing.T) {
 	}
 }
 
+// A job that encrypts pays more: it takes nothing from one that doesn't.
+func TestCostsOfEncryptionAreItsOwn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	plain := linksIn(t, dir, Network{}, false)
+	secret := linksIn(t, dir, Network{Encrypt: true}, false)
+	if reflect.DeepEqual(plain[0], secret[0]) {
+		t.Error("the same to the last digit, measured apart")
+	}
+	sameLinks(t, linksIn(t, dir, Network{Encrypt: true}, false), secret[0])
+	sameLinks(t, linksIn(t, dir, Network{}, false), plain[0])
+}
+
 // Where costs can't be kept, every job takes the same ones.
 func TestCostsThatCannotBeKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")

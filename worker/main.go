@@ -77,7 +77,10 @@ func run(f func(ctx context.Context) error) (status int) {
 	case err == nil:
 		err = f(context.WithValue(ctx, processKey{}, p))
 	}
-	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
+	switch {
+	case errors.Is(err, ErrReleased):
+		err = nil
+	case err != nil && errors.Is(context.Cause(ctx), ErrStopped):
 		err = ErrStopped
 	}
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), leaveGrace)

@@ -26,6 +26,8 @@ type Network struct {
 	// Deterministic has algorithms and buckets follow from the world alone, not from what
 	// communication was measured to cost.
 	Deterministic bool
+	// Encrypt has what leaves a host encrypted, as gorun --encrypt has.
+	Encrypt bool
 	// Measure has that measured anew, where an earlier job's result would be taken.
 	Measure bool
 }
@@ -53,6 +55,7 @@ func (n Network) over(env Network) Network {
 		n.Transport = TransportAuto
 	}
 	n.Deterministic = n.Deterministic || env.Deterministic
+	n.Encrypt = n.Encrypt || env.Encrypt
 	return n
 }
 
@@ -76,10 +79,12 @@ func networkFromEnvironment(lookup func(string) (string, bool)) (Network, error)
 	if err := n.Check(); err != nil {
 		return Network{}, fmt.Errorf("GORUN_TRANSPORT: %w", err)
 	}
-	if v, _ := lookup("GORUN_DETERMINISTIC"); v != "" {
-		var err error
-		if n.Deterministic, err = strconv.ParseBool(v); err != nil {
-			return Network{}, fmt.Errorf("GORUN_DETERMINISTIC=%q: want true or false", v)
+	for name, on := range map[string]*bool{"GORUN_DETERMINISTIC": &n.Deterministic, "GORUN_ENCRYPT": &n.Encrypt} {
+		if v, _ := lookup(name); v != "" {
+			var err error
+			if *on, err = strconv.ParseBool(v); err != nil {
+				return Network{}, fmt.Errorf("%s=%q: want true or false", name, v)
+			}
 		}
 	}
 	return n, nil
@@ -95,6 +100,9 @@ func (p *process) connect(n Network) error {
 	inner, ok := p.fabric.(*tcp.Fabric)
 	if !ok {
 		return nil
+	}
+	if p.network.Encrypt {
+		inner.Encrypt()
 	}
 	fabric, err := shm.New(inner, shm.Config{
 		Require: p.network.Transport == TransportShm, Forbid: p.network.Transport == TransportTCP,

@@ -21,11 +21,19 @@ import (
 const (
 	meshTimeout   = 30 * time.Second // for the ranks of a committed generation to connect
 	rejoinTimeout = 2 * time.Minute  // for the next generation, after a loss
+	plannedWithin = 10 * time.Second // for the step after which a planned generation begins
 	deathNews     = time.Second      // for a death to be known that explains a loss
 )
 
 // errSuperseded ends a session whose generation is no longer the current one.
 var errSuperseded = errors.New("the next generation has begun")
+
+// errPlanned ends a session after a step that all of its ranks have completed.
+var errPlanned = fmt.Errorf("the job changes its size: %w", errSuperseded)
+
+// ErrReleased means that the job has become smaller and goes on without this process: the
+// training function should return it, and the process ends well.
+var ErrReleased = errors.New("this rank is needed no more")
 
 // ErrFenced means that the job went on without this process, which must not go on either.
 var ErrFenced = errors.New("this rank was replaced while it did not answer")
@@ -78,10 +86,12 @@ func (p *process) run(ctx context.Context, st *State, train func(context.Context
 		}
 		rank := slices.IndexFunc(gen.Members, func(m rendezvous.Member) bool { return m.ID == p.self.ID })
 		switch {
-		case gen.Done:
-			return nil
+		case rank < 0 && member && gen.Planned:
+			return ErrReleased
 		case rank < 0 && member:
 			return ErrFenced
+		case gen.Done:
+			return nil
 		case rank < 0:
 			gen, err = p.await(ctx, gen.ID)
 			continue
@@ -117,15 +127,27 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 	p.gen.Store(gen.ID)
 	session, end := context.WithCancelCause(ctx)
 	next := make(chan watched, 1)
+	planned, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		g, err := p.job.Watch(session, gen.ID)
+		if err == nil && g.Planned && g.ID == gen.ID+1 {
+			close(planned)
+			late := time.NewTimer(plannedWithin)
+			select {
+			case <-over:
+			case <-late.C:
+			case <-session.Done():
+			}
+			late.Stop()
+		}
 		next <- watched{g, err}
 		if err == nil {
 			err = errSuperseded
 		}
 		end(err)
 	}()
-	err := p.session(session, gen, rank, st, train)
+	err := p.session(session, gen, rank, st, train, planned)
+	close(over)
 	if err != nil && !(p.elastic && lost(err)) {
 		end(err)
 		<-next
@@ -164,7 +186,7 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 
 // session is the straight walk through one generation. Its mesh stays up, serving peers
 // that are behind, until the generation ends.
-func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank int, st *State, train func(context.Context, *Session) error) error {
+func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank int, st *State, train func(context.Context, *Session) error, planned <-chan struct{}) error {
 	peers := make([]transport.Peer, len(gen.Members))
 	for r, m := range gen.Members {
 		peers[r] = transport.Peer{Rank: r, ID: m.ID, Host: m.Host, Addr: m.Addr}
@@ -191,7 +213,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 		return err
 	}
 	comm := collective.New(mesh, w, rank, collective.Options{Lanes: lanes, Algorithm: p.network.Algorithm, Links: &links})
-	s := &Session{p: p, ctx: ctx, gen: gen, rank: rank, size: len(peers), mesh: mesh, comm: comm, links: links, st: st}
+	s := &Session{p: p, ctx: ctx, planned: planned, gen: gen, rank: rank, size: len(peers), mesh: mesh, comm: comm, links: links, st: st}
 	if r := apart(mesh, gen.Members, rank); r >= 0 && p.network.Transport == TransportAuto {
 		s.Log("warning: ranks %d and %d can't share memory: they use tcp", rank, r)
 	}
@@ -271,6 +293,8 @@ func (s *Session) finish() error {
 	}
 	select {
 	case <-s.ctx.Done(): // the watch of generation ends it; its own wait is bounded by the launcher's life
+	case <-s.planned:
+		return s.fail(errPlanned)
 	case <-s.p.stopped:
 		return s.fail(ErrStopped)
 	}

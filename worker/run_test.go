@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -412,6 +413,43 @@ func TestFencedRankStops(t *testing.T) {
 	}, nil)
 	if len(errs) != 1 || !errors.Is(errs[0], ErrFenced) || !strings.Contains(errs[0].Error(), "slot 1") {
 		t.Fatalf("%v, want slot 1 fenced", errs)
+	}
+}
+
+// TestPlannedChangeCostsNoStep makes a job smaller in the middle of a step.
+func TestPlannedChangeCostsNoStep(t *testing.T) {
+	data := newWaves(4000, 5)
+	var tried [1000]atomic.Int32 // by rank 0
+	errs, _ := RunCluster(t, 3, control.Checkpointing{}, func(r *Rank) error {
+		st := &State{Model: newRegression(5, 8, 1), Optimizer: &heavyBall{}, Rate: Constant(0.01)}
+		return r.Run(st, func(_ context.Context, s *Session) error {
+			for step := range s.Steps(Sampler{Samples: 4000, Batch: 4, Epochs: 1}) {
+				if step.Number == 5 && s.Generation() == 1 && s.Rank() == 0 {
+					c := r.cluster
+					c.mu.Lock()
+					next := c.current
+					next.ID, next.Members, next.Planned = next.ID+1, next.Members[:2], true
+					c.size = 2
+					c.commit(next)
+					c.mu.Unlock()
+				}
+				if s.Rank() == 0 {
+					tried[step.Number].Add(1)
+				}
+				if _, err := s.Train(step, data.row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}, nil)
+	if len(errs) != 1 || !errors.Is(errs[0], ErrReleased) || !strings.Contains(errs[0].Error(), "slot 2") {
+		t.Fatalf("%v, want slot 2 released", errs)
+	}
+	for step := range tried {
+		if n := tried[step].Load(); n != 1 {
+			t.Errorf("step %d was tried %d times", step, n)
+		}
 	}
 }
 

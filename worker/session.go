@@ -28,6 +28,7 @@ const lanes = 4
 type Session struct {
 	p          *process
 	ctx        context.Context
+	planned    <-chan struct{} // closed when the next generation is known, and planned
 	gen        rendezvous.Generation
 	rank, size int
 	mesh       transport.Mesh
@@ -150,6 +151,11 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 		return 0, s.fail(fmt.Errorf("step %d was passed to Train after %d were applied: pass the one that Steps gave", step.Number, s.st.step))
 	}
 	mine := word{wordGeneration: int64(s.gen.ID)}
+	select {
+	case <-s.planned:
+		mine[wordGeneration]++
+	default:
+	}
 	if s.p.stopping() {
 		mine[wordStop] = 1
 	}
@@ -172,8 +178,11 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if err := s.checkpoint(step, stop, all[wordCheckpoint] != 0); err != nil {
 		return 0, s.fail(err)
 	}
-	if stop {
+	switch {
+	case stop:
 		s.fail(ErrStopped)
+	case all[wordGeneration] > int64(s.gen.ID):
+		s.fail(errPlanned)
 	}
 	return loss, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ type AgentOrder struct {
 	Signal *SignalOrder `json:"signal,omitempty"`
 	Label  *LabelOrder  `json:"label,omitempty"`
 	End    bool         `json:"end,omitempty"` // of all candidates, and of the agent
+	// Keep has the host keep the job: what that takes is the launcher's to say.
+	Keep json.RawMessage `json:"keep,omitempty"`
 }
 
 // StartOrder has a candidate started.
@@ -64,6 +67,7 @@ type AgentNews struct {
 	Drained    *AgentDrained    `json:"drained,omitempty"`
 	Output     *AgentOutput     `json:"output,omitempty"`
 	Signalled  int              `json:"signalled,omitempty"` // the agent was sent this signal
+	Kept       bool             `json:"kept,omitempty"`      // the host keeps the job
 }
 
 // AgentHello is an agent's first word.
@@ -123,20 +127,21 @@ type fileRequest struct {
 	Offset int64  `json:"offset"`
 }
 
-// fileReply has the next bytes of a file. None at all is its end.
-type fileReply struct {
-	Data  []byte `json:"data,omitempty"`
-	Error string `json:"error,omitempty"`
-}
+// The answer to a fileRequest is a byte and what it announces.
+const (
+	fileData  = 'd' // the next bytes of the file; none at all is its end
+	fileError = 'e' // what is wrong, as text
+)
 
-// fileBytes is how much of a file travels in a message. JSON makes a third more of it.
-const fileBytes = 512 << 10
+// fileBytes is how much of a file travels in a message.
+const fileBytes = 768 << 10
 
 // Agents is the hub's side of a job's agents on other hosts.
 type Agents struct {
 	hub   *Hub
-	tell  func(AgentNews)
-	heard heard // used by the loop of subjectNews only
+	tell  func(AgentNews) error
+	heard heard // used by the loop of subjectNews only, as shown is
+	shown heard // of output, which all hubs of a job take
 
 	mu     sync.Mutex
 	queues map[string]*orders
@@ -151,9 +156,10 @@ type orders struct {
 }
 
 // ServeAgents begins to serve agents. It tells their news one at a time, in order from each.
-// Ranks' output is among them: while tell blocks, only agents wait.
-func (h *Hub) ServeAgents(tell func(AgentNews)) (*Agents, error) {
-	a := &Agents{hub: h, tell: tell, heard: make(heard), queues: map[string]*orders{}, files: map[string]string{}}
+// Ranks' output is among them: while tell blocks, only agents wait. What tell returns means
+// the same as a Handler's errors.
+func (h *Hub) ServeAgents(tell func(AgentNews) error) (*Agents, error) {
+	a := &Agents{hub: h, tell: tell, heard: make(heard), shown: make(heard), queues: map[string]*orders{}, files: map[string]string{}}
 	err := errors.Join(h.serve(subjectOrders, a.orders), h.serve(subjectFile, a.file), h.serve(subjectNews, a.news))
 	if err == nil {
 		err = h.nc.FlushTimeout(5 * time.Second)
@@ -220,6 +226,9 @@ func (a *Agents) next(host string, after uint64) (waiting []AgentOrder, more <-c
 // orders answers with the orders after one, as soon as there is another, or with none when
 // the poll has ended.
 func (a *Agents) orders(m *nats.Msg) {
+	if a.hub.role() == Absent {
+		return
+	}
 	q, err := decode[ordersRequest](m.Data)
 	if err != nil {
 		return // it asks again
@@ -249,51 +258,66 @@ func (a *Agents) orders(m *nats.Msg) {
 	})
 }
 
-// news hands on what an agent tells, once.
+// news hands on what an agent tells, once. Output all hubs of a job keep.
 func (a *Agents) news(m *nats.Msg) {
 	l, err := decode[letter](m.Data)
-	if err == nil && a.heard.isNew(l) {
-		var n AgentNews
-		if n, err = decode[AgentNews](l.Body); err == nil {
-			a.tell(n)
-		}
+	var n AgentNews
+	if err == nil {
+		n, err = decode[AgentNews](l.Body)
 	}
-	a.hub.answer(m, replyError(err))
+	if err == nil && n.Output != nil {
+		err = a.shown.once(l, func() error { return a.tell(n) })
+	}
+	if !a.hub.leads(m) {
+		return
+	}
+	if err == nil && n.Output == nil {
+		err = a.heard.once(l, func() error { return a.tell(n) })
+	}
+	if !errors.Is(err, ErrElsewhere) {
+		a.hub.answer(m, replyError(err))
+	}
 }
 
 // file answers with the next bytes of a file that was offered.
 func (a *Agents) file(m *nats.Msg) {
+	if a.hub.role() != Leads {
+		return // or it would travel several times
+	}
 	q, err := decode[fileRequest](m.Data)
 	a.mu.Lock()
 	path, offered := a.files[q.Digest]
 	a.mu.Unlock()
+	var data []byte
 	switch {
 	case err != nil:
-		a.hub.respond(m, fileReply{Error: err.Error()})
 	case !offered:
-		a.hub.respond(m, fileReply{Error: "no such file was offered"})
+		err = errors.New("no such file was offered")
 	default:
-		data, err := readAt(path, q.Offset)
-		if err != nil {
-			a.hub.respond(m, fileReply{Error: err.Error()})
-			return
-		}
-		a.hub.respond(m, fileReply{Data: data})
+		data, err = readAt(path, q.Offset)
+	}
+	if err != nil {
+		data = append([]byte{fileError}, cut(err.Error())...)
+	}
+	if m.Reply != "" {
+		_ = m.Respond(data) // who misses it asks again
 	}
 }
 
+// readAt returns the answer with a file's bytes from an offset on.
 func readAt(path string, offset int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	data := make([]byte, fileBytes)
-	n, err := f.ReadAt(data, max(offset, 0))
+	data := make([]byte, 1+fileBytes)
+	data[0] = fileData
+	n, err := f.ReadAt(data[1:], max(offset, 0))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	return data[:n], nil
+	return data[:1+n], nil
 }
 
 // News tells the launcher what an agent has to say, exactly once. Output waits for as long
@@ -334,21 +358,23 @@ func (c *Client) Fetch(ctx context.Context, digest string, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("fetching %.12s: %w", digest, err)
 		}
-		r, err := decode[fileReply](data)
-		if err == nil && r.Error != "" {
-			err = errors.New(r.Error)
+		switch {
+		case len(data) == 0 || data[0] != fileData && data[0] != fileError:
+			err = errors.New("malformed answer")
+		case data[0] == fileError:
+			err = errors.New(string(data[1:]))
 		}
 		if err != nil {
 			return fmt.Errorf("fetching %.12s from the launcher: %w", digest, err)
 		}
-		if len(r.Data) == 0 {
+		if data = data[1:]; len(data) == 0 {
 			break
 		}
-		sum.Write(r.Data)
-		if _, err := w.Write(r.Data); err != nil {
+		sum.Write(data)
+		if _, err := w.Write(data); err != nil {
 			return err
 		}
-		offset += int64(len(r.Data))
+		offset += int64(len(data))
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
 		return fmt.Errorf("a file from the launcher has digest %.12s, want %.12s: it was changed meanwhile: start the job again", got, digest)

@@ -16,7 +16,7 @@ import (
 func agents(t *testing.T, j *job) (*Agents, <-chan AgentNews) {
 	t.Helper()
 	news := make(chan AgentNews, 64)
-	a, err := j.hub.ServeAgents(func(n AgentNews) { news <- n })
+	a, err := j.hub.ServeAgents(func(n AgentNews) error { news <- n; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

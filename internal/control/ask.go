@@ -104,6 +104,15 @@ func (c *Client) attempt(ctx context.Context, subject string, body []byte, withi
 	defer cancel()
 	stop := context.AfterFunc(c.link.current(), cancel)
 	defer stop()
+	answered := make(chan struct{})
+	defer close(answered)
+	go func(over <-chan struct{}) { // ends with the attempt
+		select {
+		case <-over:
+			cancel()
+		case <-answered:
+		}
+	}(c.turned.over())
 	m, err := c.nc.RequestWithContext(ctx, c.prefix+subject, body)
 	if err != nil {
 		return nil, err

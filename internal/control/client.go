@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
+	"github.com/gorun-ml/gorun/internal/pinned"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
 
@@ -38,6 +39,7 @@ type Client struct {
 	closing  sync.Once
 	link     link
 	refresh  chan struct{} // asks for the order in force, after a reconnect
+	turned   turned
 }
 
 // Dial connects to the control plane that e names and proves the job's secret to it. It
@@ -56,6 +58,7 @@ func Dial(ctx context.Context, e Env, secret [SecretBytes]byte) (*Client, error)
 		refresh:  make(chan struct{}, 1),
 	}
 	c.link.init()
+	c.turned.next()
 	c.turn <- struct{}{}
 	if c.nc, err = c.connect(ctx, secret); err != nil {
 		c.link.close()
@@ -75,7 +78,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 	options := []nats.Option{
 		nats.Name(c.env.Member),
 		Login(BrokerSeed(secret)),
-		nats.Timeout(time.Second),
+		nats.Timeout(2 * time.Second), // with TLS, where many start at once
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
@@ -98,7 +101,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		switch {
 		case err == nil:
 			return nc, nil
-		case errors.Is(err, nats.ErrAuthorization):
+		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, pinned.ErrOther):
 			return nil, fmt.Errorf("%w by the broker at %s of job %s: start the program with gorun, "+
 				"without GORUN_ variables kept from another job", ErrAuth, c.env.Broker, c.env.Job)
 		case wait(ctx, pause(try)) != nil:
@@ -117,6 +120,9 @@ func (c *Client) listen(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("control: listening for commands: %w", err)
+	}
+	if _, err := c.nc.Subscribe(c.prefix+subjectTurn, func(*nats.Msg) { c.turned.next() }); err != nil {
+		return fmt.Errorf("control: listening for turns: %w", err)
 	}
 	o, err := c.order(ctx)
 	if err != nil {

@@ -31,22 +31,22 @@ func FuzzHub(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if h.heard.isNew(l) {
-			_ = h.deliver(subject, l.Body)
-		}
-		if h.heard.isNew(l) {
+		_ = h.heard.once(l, func() error { return h.deliver(subject, l.Body) })
+		_ = h.heard.once(l, func() error {
 			t.Errorf("letter %d of %q is new twice", l.Seq, l.From)
-		}
+			return nil
+		})
 	})
 }
 
 // checker is a handler that checks what reaches it.
 type checker struct{ t *testing.T }
 
-func (c checker) Registered(m rendezvous.Member) {
+func (c checker) Registered(m rendezvous.Member) error {
 	if m.ID == "" || m.Slot < 0 {
 		c.t.Errorf("%+v was registered", m)
 	}
+	return nil
 }
 
 func (c checker) Reported(r Report) {
@@ -54,11 +54,11 @@ func (c checker) Reported(r Report) {
 		c.t.Errorf("loss %v was reported", *r.Loss)
 	}
 }
-func (checker) Failed(Failure)      {}
-func (checker) Finished(Finish)     {}
-func (checker) Saved(Saved)         {}
-func (checker) Stranded(Stranded)   {}
-func (checker) Said(string, string) {}
+func (checker) Failed(Failure) error      { return nil }
+func (checker) Finished(Finish) error     { return nil }
+func (checker) Saved(Saved) error         { return nil }
+func (checker) Stranded(Stranded) error   { return nil }
+func (checker) Said(string, string) error { return nil }
 
 // FuzzReply reads arbitrary answers, as a worker would.
 func FuzzReply(f *testing.F) {

@@ -21,16 +21,21 @@ const (
 )
 
 // Handler is told what the workers say, one call at a time and in the order in which each
-// of them said it. It must not block long, and must not call the Hub's Close.
+// of them said it. It must not block long, and must not call the Hub's Close. What it
+// returns no error for is held to be known for good. With ErrElsewhere the letter is not
+// answered, and not forgotten: its sender repeats it, until a hub answers.
 type Handler interface {
-	Registered(m rendezvous.Member) // a candidate is ready to be ranked
+	Registered(m rendezvous.Member) error // a candidate is ready to be ranked
 	Reported(r Report)
-	Failed(f Failure)
-	Finished(f Finish)
-	Saved(s Saved)
-	Stranded(s Stranded)
-	Said(member, line string)
+	Failed(f Failure) error
+	Finished(f Finish) error
+	Saved(s Saved) error
+	Stranded(s Stranded) error
+	Said(member, line string) error
 }
+
+// ErrElsewhere means that of several hubs of a job it is another one's turn to answer.
+var ErrElsewhere = errors.New("control: another hub of the job answers")
 
 // Hub is the launcher's end of a job's control plane: it answers what workers ask and gives
 // the supervisor's commands to them.
@@ -39,6 +44,7 @@ type Hub struct {
 	prefix  string
 	store   rendezvous.Store
 	handler Handler
+	role    func() Role
 	poll    time.Duration
 
 	ctx      context.Context // ends with Close
@@ -55,12 +61,30 @@ type Hub struct {
 
 // NewHub serves the job on nc, which stays the caller's and must outlive the hub.
 func NewHub(nc *nats.Conn, job string, store rendezvous.Store, h Handler) (*Hub, error) {
+	return NewSharedHub(nc, job, store, h, func() Role { return Leads })
+}
+
+// Role is a hub's part among several of a job.
+type Role uint8
+
+// The roles of a hub.
+const (
+	Leads      Role = iota // it takes letters
+	Follows                // another one takes them
+	Leaderless             // nobody does at present
+	Absent                 // it knows nothing of the job yet, and says nothing
+)
+
+// NewSharedHub is one of several hubs of a job, whose states are kept alike. All of them
+// tell generations and orders, and are told output and reports. Letters and requests for
+// files are for the one that leads.
+func NewSharedHub(nc *nats.Conn, job string, store rendezvous.Store, h Handler, role func() Role) (*Hub, error) {
 	p, err := prefix(job)
 	if err != nil {
 		return nil, err
 	}
 	hub := &Hub{
-		nc: nc, prefix: p, store: store, handler: h, poll: pollFor,
+		nc: nc, prefix: p, store: store, handler: h, role: role, poll: pollFor,
 		watchers: make(chan struct{}, maxWatchers),
 		heard:    make(heard),
 	}
@@ -79,6 +103,24 @@ func NewHub(nc *nats.Conn, job string, store rendezvous.Store, h Handler) (*Hub,
 		return nil, errors.Join(fmt.Errorf("control: serving job %s: %w", job, err), hub.Close())
 	}
 	return hub, nil
+}
+
+// leads says whether a request is this hub's to answer. If it is nobody's, it is to be made
+// again.
+func (h *Hub) leads(m *nats.Msg) bool {
+	role := h.role()
+	if role == Leaderless {
+		h.answer(m, reply{Code: codeBusy, Error: "nobody leads the job at present"})
+	}
+	return role == Leads
+}
+
+// Turn has all who wait for another hub's answer ask again: it is this one's turn now.
+func (h *Hub) Turn() error {
+	if err := h.nc.Publish(h.prefix+subjectTurn, nil); err != nil {
+		return fmt.Errorf("control: telling that it is this hub's turn: %w", err)
+	}
+	return nil
 }
 
 // serve gives the messages on a subject to f, in one goroutine that Close joins.
@@ -119,27 +161,37 @@ func (h *Hub) up(m *nats.Msg) {
 		}
 		return
 	}
-	l, err := decode[letter](m.Data)
-	if err == nil && h.heard.isNew(l) {
-		err = h.deliver(subject, l.Body)
+	if !h.leads(m) {
+		return
 	}
-	h.answer(m, replyError(err))
+	l, err := decode[letter](m.Data)
+	if err == nil {
+		err = h.heard.once(l, func() error { return h.deliver(subject, l.Body) })
+	}
+	if !errors.Is(err, ErrElsewhere) {
+		h.answer(m, replyError(err))
+	}
 }
 
 // heard is the number of the last letter by sender.
 type heard map[string]uint64
 
-// isNew says whether the letter was not heard before, and remembers it. A sender has one
-// letter under way at a time, so its last number is enough.
-func (h heard) isNew(l letter) bool {
+// once hands on a letter that was not heard before, and remembers it unless it is
+// another hub's to answer. A sender has one letter under way at a time, so its last number
+// is enough.
+func (h heard) once(l letter, deliver func() error) error {
 	if l.Seq <= h[l.From] {
-		return false
+		return nil
+	}
+	err := deliver()
+	if errors.Is(err, ErrElsewhere) {
+		return err
 	}
 	if len(h) >= maxSenders {
 		clear(h) // forgetting can repeat a line, growing can end the launcher
 	}
 	h[l.From] = l.Seq
-	return true
+	return err
 }
 
 func (h *Hub) deliver(subject string, body json.RawMessage) error {
@@ -152,45 +204,46 @@ func (h *Hub) deliver(subject string, body json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		h.handler.Registered(m)
+		return h.handler.Registered(m)
 	case subjectFail:
 		f, err := decode[Failure](body)
 		if err != nil {
 			return err
 		}
-		h.handler.Failed(f)
+		return h.handler.Failed(f)
 	case subjectFinish:
 		f, err := decode[Finish](body)
 		if err != nil {
 			return err
 		}
-		h.handler.Finished(f)
+		return h.handler.Finished(f)
 	case subjectSaved:
 		s, err := decode[Saved](body)
 		if err != nil {
 			return err
 		}
-		h.handler.Saved(s)
+		return h.handler.Saved(s)
 	case subjectStranded:
 		s, err := decode[Stranded](body)
 		if err != nil {
 			return err
 		}
-		h.handler.Stranded(s)
+		return h.handler.Stranded(s)
 	case subjectSay:
 		s, err := decode[sayRequest](body)
 		if err != nil {
 			return err
 		}
-		h.handler.Said(s.Member, s.Line)
-	default:
-		return fmt.Errorf("subject %q is unknown: worker and launcher are of different versions", subject)
+		return h.handler.Said(s.Member, s.Line)
 	}
-	return nil
+	return fmt.Errorf("subject %q is unknown: worker and launcher are of different versions", subject)
 }
 
 // watch holds the request until there is a later generation or the poll has ended.
 func (h *Hub) watch(m *nats.Msg) {
+	if h.role() == Absent {
+		return
+	}
 	q, err := decode[watchRequest](m.Data)
 	if err != nil {
 		h.answer(m, replyError(err))
@@ -210,6 +263,8 @@ func (h *Hub) watch(m *nats.Msg) {
 		switch {
 		case err == nil:
 			h.answer(m, reply{Generation: &g})
+		case h.ctx.Err() != nil && h.role() != Leads:
+			// Another hub holds it too.
 		case h.ctx.Err() != nil:
 			h.answer(m, reply{Code: codeOver, Error: "the launcher has ended it"})
 		case ctx.Err() != nil:
@@ -222,6 +277,9 @@ func (h *Hub) watch(m *nats.Msg) {
 
 // commit passes a proposal on to the store.
 func (h *Hub) commit(m *nats.Msg) {
+	if !h.leads(m) {
+		return
+	}
 	q, err := decode[commitRequest](m.Data)
 	if err == nil {
 		err = h.store.Commit(h.ctx, q.Prev, q.Next)
@@ -231,6 +289,9 @@ func (h *Hub) commit(m *nats.Msg) {
 
 // order tells the command in force.
 func (h *Hub) order(m *nats.Msg) {
+	if h.role() == Absent {
+		return
+	}
 	h.mu.Lock()
 	o := h.last
 	h.mu.Unlock()
@@ -261,9 +322,34 @@ func (h *Hub) Command(c Command) error {
 
 // ServePS answers `gorun ps` with what state returns, rendered as JSON.
 func (h *Hub) ServePS(state func() any) error {
-	err := h.serve(subjectPS, func(m *nats.Msg) { h.respond(m, state()) })
+	err := h.serveState(subjectPS, state)
 	if err != nil {
 		return fmt.Errorf("control: serving ps: %w", err)
+	}
+	return nil
+}
+
+// serveState answers with what state returns.
+func (h *Hub) serveState(subject string, state func() any) error {
+	return h.serve(subject, func(m *nats.Msg) {
+		if h.role() != Absent {
+			h.respond(m, state())
+		}
+	})
+}
+
+// ServeKeepers tells who keeps a job.
+func (h *Hub) ServeKeepers(keepers func() Keepers) error {
+	if err := h.serveState(subjectKeepers, func() any { return keepers() }); err != nil {
+		return fmt.Errorf("control: serving keepers: %w", err)
+	}
+	return nil
+}
+
+// ServeBegun tells who waits for a job to begin for which hosts it still waits.
+func (h *Hub) ServeBegun(missing func() []string) error {
+	if err := h.serveState(subjectBegun, func() any { return missing() }); err != nil {
+		return fmt.Errorf("control: serving begun: %w", err)
 	}
 	return nil
 }

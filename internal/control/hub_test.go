@@ -33,7 +33,7 @@ func (b *testBroker) start() {
 	b.t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: b.port, NoLog: true, NoSigs: true, MaxPayload: MaxMessage,
-		Nkeys: []*server.NkeyUser{{Nkey: BrokerUser(b.secret)}},
+		Nkeys: []*server.NkeyUser{{Nkey: BrokerUser(b.secret)}}, TLSConfig: BrokerTLS(b.secret), TLSHandshakeFirst: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -89,13 +89,13 @@ func newLog() *log {
 	}
 }
 
-func (l *log) Registered(m rendezvous.Member) { l.members <- m }
-func (l *log) Reported(r Report)              { l.reports <- r }
-func (l *log) Failed(f Failure)               { l.failures <- f }
-func (l *log) Finished(f Finish)              { l.finishes <- f }
-func (l *log) Saved(s Saved)                  { l.saved <- s }
-func (l *log) Stranded(Stranded)              {}
-func (l *log) Said(member, line string)       { l.lines <- member + ": " + line }
+func (l *log) Registered(m rendezvous.Member) error { l.members <- m; return nil }
+func (l *log) Reported(r Report)                    { l.reports <- r }
+func (l *log) Failed(f Failure) error               { l.failures <- f; return nil }
+func (l *log) Finished(f Finish) error              { l.finishes <- f; return nil }
+func (l *log) Saved(s Saved) error                  { l.saved <- s; return nil }
+func (l *log) Stranded(Stranded) error              { return nil }
+func (l *log) Said(member, line string) error       { l.lines <- member + ": " + line; return nil }
 
 // job is a hub on a broker of its own.
 type job struct {

@@ -80,3 +80,25 @@ func (l *link) rest() {
 }
 
 func (l *link) err() error { return context.Cause(l.life) }
+
+// turned ends what waits for the answer of a hub when it is another one's turn to answer.
+type turned struct {
+	mu  sync.Mutex
+	now chan struct{} // closed with the turn
+}
+
+// next begins another turn.
+func (t *turned) next() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now != nil {
+		close(t.now)
+	}
+	t.now = make(chan struct{})
+}
+
+func (t *turned) over() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now
+}

@@ -3,12 +3,16 @@ package control
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/gorun-ml/gorun/internal/pinned"
 )
 
 // brokerKey is the key that all members of a job prove to its broker: an NKey, so that
@@ -40,23 +44,61 @@ func BrokerSeed(secret [SecretBytes]byte) string {
 	return string(seed)
 }
 
-// Login proves a seed to a broker by signing what that has drawn. A malformed seed is
-// refused by the broker, as any wrong one.
+// Login connects to a broker by TLS, whose key both sides have from the seed, and then proves
+// the seed by signing what the broker has drawn.
 func Login(seed string) nats.Option {
-	pair, err := nkeys.FromSeed([]byte(seed))
-	if err != nil {
-		return nats.Nkey("", nil)
+	return func(o *nats.Options) error {
+		pair, err := nkeys.FromSeed([]byte(seed))
+		if err != nil {
+			return fmt.Errorf("control: seed of the broker's key: %w", err)
+		}
+		user, err := pair.PublicKey()
+		if err != nil {
+			return fmt.Errorf("control: seed of the broker's key: %w", err)
+		}
+		ends, err := brokerEnds(seed)
+		if err != nil {
+			return err
+		}
+		// Before the broker says anything: it would be in plain.
+		return errors.Join(nats.Secure(ends.Client)(o), nats.TLSHandshakeFirst()(o), nats.Nkey(user, pair.Sign)(o))
 	}
-	user, err := pair.PublicKey()
-	if err != nil {
-		return nats.Nkey("", nil)
-	}
-	return nats.Nkey(user, pair.Sign)
 }
+
+// BrokerTLS is the broker's end of TLS.
+func BrokerTLS(secret [SecretBytes]byte) *tls.Config {
+	ends, err := brokerEnds(BrokerSeed(secret))
+	if err != nil {
+		panic("control: seed of an NKey: " + err.Error())
+	}
+	return ends.Server
+}
+
+// brokerEnds come from the seed, so that who can log in needs nothing else.
+func brokerEnds(seed string) (pinned.Ends, error) {
+	_, raw, err := nkeys.DecodeSeed([]byte(seed))
+	if err != nil {
+		return pinned.Ends{}, fmt.Errorf("control: seed of the broker's key: %w", err)
+	}
+	return pinned.New(derive([SecretBytes]byte(raw), "gorun broker TLS"), tlsProtocol), nil
+}
+
+// tlsProtocol is what both ends of a connection to a broker say that they speak.
+const tlsProtocol = "gorun-control-1"
 
 // GossipKey is the key that the agents of a job encrypt their gossip with (AES-256).
 func GossipKey(secret [SecretBytes]byte) []byte {
 	return derive(secret, "gorun gossip key")
+}
+
+// BrokersKey is the key by which brokers of a job that has several know each other.
+func BrokersKey(secret [SecretBytes]byte) []byte {
+	return derive(secret, "gorun brokers key")
+}
+
+// ReplicaKey is the key by which the replicas of a job's state know each other.
+func ReplicaKey(secret [SecretBytes]byte) []byte {
+	return derive(secret, "gorun replica key")
 }
 
 // derive makes a key for one purpose. The secret is uniformly random, so it needs no salt,

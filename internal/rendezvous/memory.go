@@ -76,7 +76,7 @@ func (g Generation) clone() Generation {
 }
 
 func (g Generation) equal(o Generation) bool {
-	return g.ID == o.ID && g.Why == o.Why && g.Done == o.Done && slices.Equal(g.Members, o.Members)
+	return g.ID == o.ID && g.Why == o.Why && g.Done == o.Done && g.Planned == o.Planned && slices.Equal(g.Members, o.Members)
 }
 
 // Rank returns the rank of the member with the given ID, or false where it has none.

@@ -57,7 +57,8 @@ func Next(prev Generation, seen []Sighting, now time.Time, p Policy) (next Gener
 		return Generation{}, "", false
 	}
 	why = c.why()
-	return Generation{ID: prev.ID + 1, Members: slices.Concat(c.stay, c.join), Why: why}, why, true
+	planned := len(c.stay) > 0 && len(c.died) == 0 && c.stranded == nil
+	return Generation{ID: prev.ID + 1, Members: slices.Concat(c.stay, c.join), Why: why, Planned: planned}, why, true
 }
 
 // change is the step from one generation to the next.

@@ -24,6 +24,9 @@ type Generation struct {
 	Members []Member `json:"members"`
 	Why     string   `json:"why"`  // what led to it, for people
 	Done    bool     `json:"done"` // every rank has finished: the last of the chain
+	// Planned means that all members of the generation before it live. It begins after a
+	// step that they complete, and who isn't part of it is released.
+	Planned bool `json:"planned,omitempty"`
 }
 
 // State is what a sighting says of a member.

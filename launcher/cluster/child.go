@@ -31,7 +31,9 @@ type child struct {
 	stdin *os.File
 	ready chan struct{} // closed when it has said so
 	done  chan struct{} // closed when it is gone and all it wrote was read
-	ends  ended         // valid then
+
+	lasting bool  // it ends by a signal; set before end is called
+	ends    ended // valid then
 
 	mu    sync.Mutex
 	gone  bool // reaped: its number may be another process's
@@ -145,18 +147,24 @@ func (c *child) lastWords() []string {
 }
 
 // kill ends the child's process group.
-func (c *child) kill() {
+func (c *child) kill() { c.signal(syscall.SIGKILL) }
+
+// signal sends a signal to the child's process group.
+func (c *child) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.gone {
-		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // it may have ended already
+		_ = syscall.Kill(-c.cmd.Process.Pid, s) // it may have ended already
 	}
 }
 
-// end tells the child to end, by the end of its standard input, and kills it after grace or
-// when now is closed. It says whether the child is gone.
+// end tells the child to end, by the end of its standard input and by SIGTERM, and kills it
+// after grace or when now is closed. It says whether the child is gone.
 func (c *child) end(grace time.Duration, now <-chan struct{}) bool {
 	_ = c.stdin.Close()
+	if c.lasting { // the end of its input means nothing to it
+		c.signal(syscall.SIGTERM)
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {

@@ -105,6 +105,47 @@ func TestSlotsOfAJobThatEndedAreFreeAtOnce(t *testing.T) {
 	}
 }
 
+func TestLastingAgentsAreLeftToTheirHost(t *testing.T) {
+	o := options("h1", "127.0.0.1")
+	o.Child = append(o.Child[:len(o.Child)-1:len(o.Child)-1], "lasting")
+	a := start(t, o)
+	said := filepath.Join(t.TempDir(), "end")
+	c := find(t, a.Addr())
+	left, err := c.StartLasting(t.Context(), "h1", 3, []byte(said))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper, err := c.StartLasting(t.Context(), "h1", 0, []byte(said+".keeper"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that isn't left ends with its client, as all others do.
+	for range 2 {
+		if err := left.Leave(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := keeper.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(said + ".keeper"); err != nil || string(got) != "ended by SIGTERM" {
+		t.Errorf("the one that was closed: %q, %v", got, err)
+	}
+	freeOn(t, a, "h1", 1, 1)
+	if got, err := os.ReadFile(said); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the one that was left has ended: %q, %v", got, err)
+	}
+	// It ends with the daemon, in an orderly way.
+	a.stop()
+	<-a.over
+	if a.err != nil {
+		t.Error(a.err)
+	}
+	if got, err := os.ReadFile(said); err != nil || string(got) != "ended by SIGTERM" {
+		t.Errorf("the one that was left: %q, %v", got, err)
+	}
+}
+
 func TestAnotherGorunIsRefused(t *testing.T) {
 	a := start(t, options("h1", "127.0.0.1"))
 	other := filepath.Join(t.TempDir(), "gorun")

@@ -141,26 +141,35 @@ func (c *Client) ask(ctx context.Context, t *tls.Conn) error {
 	return err
 }
 
-// query asks a daemon for what it knows, and closes the connection.
-func query(ctx context.Context, t *tls.Conn) (*status, error) {
+// exchange asks a daemon one thing, and closes the connection. took is how long it was on
+// its way there and back.
+func exchange(ctx context.Context, t *tls.Conn, r request) (a answer, took time.Duration, err error) {
 	defer func() { _ = t.Close() }() // all was said
 	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_ = t.SetDeadline(time.Now().Add(statusBound))
 	asked := time.Now()
-	err := writeFrame(t, request{Status: true})
-	var a answer
-	if err == nil {
+	if err = writeFrame(t, r); err == nil {
 		a, err = readFrame[answer](t)
 	}
-	took := time.Since(asked)
+	took = time.Since(asked)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return a, took, context.Cause(ctx)
 	case err != nil:
-		return nil, fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
+		return a, took, fmt.Errorf("%w at %s (%w)", ErrNobody, t.RemoteAddr(), alert(err))
 	case a.Refused != nil:
-		return nil, a.Refused.err()
+		return a, took, a.Refused.err()
+	}
+	return a, took, nil
+}
+
+// query asks a daemon for what it knows, and closes the connection.
+func query(ctx context.Context, t *tls.Conn) (*status, error) {
+	a, took, err := exchange(ctx, t, request{Status: true})
+	switch {
+	case err != nil:
+		return nil, err
 	case a.Status == nil:
 		return nil, fmt.Errorf("%w at %s: its answer is one to another question", ErrNobody, t.RemoteAddr())
 	}
@@ -220,6 +229,16 @@ func (c *Client) Hosts() []HostInfo { return slices.Clone(c.hosts) }
 // Start has the daemon of a host start a job agent, with a letter for it, that takes so many
 // slots. It returns when the job agent is ready.
 func (c *Client) Start(ctx context.Context, host string, slots int, letter []byte) (*Agent, error) {
+	return c.start(ctx, host, startRequest{Slots: slots, Letter: letter})
+}
+
+// StartLasting is Start for a job agent that may be left to its host. One that takes no
+// slots keeps a job.
+func (c *Client) StartLasting(ctx context.Context, host string, slots int, letter []byte) (*Agent, error) {
+	return c.start(ctx, host, startRequest{Slots: slots, Letter: letter, Lasting: true})
+}
+
+func (c *Client) start(ctx context.Context, host string, r startRequest) (*Agent, error) {
 	i := slices.IndexFunc(c.hosts, func(h HostInfo) bool { return h.Name == host })
 	if i < 0 {
 		var names []string
@@ -242,7 +261,8 @@ func (c *Client) Start(ctx context.Context, host string, slots int, letter []byt
 	}
 	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Unix(1, 0)) })
 	_ = t.SetDeadline(time.Now().Add(startBound))
-	err = writeFrame(t, request{Start: &startRequest{Letter: letter, Slots: slots, Digest: digest, Version: c.caller.Version}})
+	r.Digest, r.Version = digest, c.caller.Version
+	err = writeFrame(t, request{Start: &r})
 	var a answer
 	if err == nil {
 		a, err = readFrame[answer](t)

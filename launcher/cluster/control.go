@@ -117,6 +117,10 @@ func (d *Daemon) talk(ctx context.Context, t *tls.Conn) {
 			if !d.say(t, answer{Status: d.status()}) {
 				return
 			}
+		case r.Jobs:
+			if !d.say(t, d.listJobs()) {
+				return
+			}
 		default:
 			d.say(t, refuse(usage("a request that this gorun doesn't know (version %s)", d.o.Version)))
 			return
@@ -138,7 +142,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		d.say(t, refuse(usage("a letter of several lines: want one")))
 		return
 	}
-	if err := d.take(r.Slots); err != nil {
+	if err := d.take(r.Slots, r.Lasting); err != nil {
 		d.say(t, refuse(err))
 		return
 	}
@@ -148,6 +152,7 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		d.say(t, refuse(fmt.Errorf("%w on host %s could not be started: %w", ErrChild, d.o.Name, err)))
 		return
 	}
+	c.lasting = r.Lasting
 	var listening sync.WaitGroup
 	given := make(chan struct{})
 	listening.Go(func() {
@@ -160,7 +165,13 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 	listening.Go(func() {
 		defer close(left)
 		for { // until it says end, or is gone, or says anything else
-			if r, err := readFrame[request](t); err != nil || r.End {
+			q, err := readFrame[request](t)
+			switch {
+			case err == nil && q.Leave && r.Lasting:
+				d.say(t, answer{Started: true})
+				<-c.done // or the daemon's end, which ends it
+				return
+			case err != nil || q.End:
 				return
 			}
 		}

@@ -48,6 +48,19 @@ func process(what string, args []string) int {
 		fmt.Println(Ready)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 0
+	case "lasting": // until SIGTERM; its letter is the file in which it says so
+		end := make(chan os.Signal, 1)
+		signal.Notify(end, syscall.SIGTERM)
+		letter, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		if err != nil {
+			return 1
+		}
+		fmt.Println(Ready)
+		<-end
+		if err := os.WriteFile(strings.TrimSpace(letter), []byte("ended by SIGTERM"), 0o600); err != nil {
+			return 1
+		}
+		return 0
 	case "dies":
 		fmt.Fprintln(os.Stderr, "first words")
 		fmt.Fprintln(os.Stderr, "no libgorun here")

@@ -26,11 +26,11 @@ func (d *Daemon) tell(ctx context.Context) {
 	}
 }
 
-// take takes slots for a job agent.
-func (d *Daemon) take(slots int) error {
+// take takes slots for a job agent. One that only keeps a job needs none.
+func (d *Daemon) take(slots int, keeps bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if slots < 1 {
+	if slots < 1 && !keeps {
 		return usage("%d slots of host %s: want at least 1", slots, d.o.Name)
 	}
 	if slots > d.free {

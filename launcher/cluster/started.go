@@ -17,6 +17,7 @@ type Agent struct {
 
 	mu     sync.Mutex
 	asked  bool // to end
+	left   bool // to its host
 	err    error
 	closed sync.Once
 }
@@ -33,6 +34,7 @@ func (a *Agent) listen() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
+	case err == nil && answer.Started && a.left:
 	case err == nil && answer.Ended != nil && !a.asked:
 		a.err = answer.Ended.err(a.host)
 	case err == nil && answer.Ended != nil:
@@ -64,6 +66,20 @@ func (a *Agent) Close() error {
 		_ = a.conn.SetWriteDeadline(time.Now().Add(answerBound))
 		_ = writeFrame(a.conn, request{End: true})
 		_ = a.conn.SetReadDeadline(time.Now().Add(closeBound))
+	})
+	<-a.over
+	return a.Err()
+}
+
+// Leave leaves a lasting job agent to its host, and returns when that has it. The agent is
+// none of this client's any more.
+func (a *Agent) Leave() error {
+	a.closed.Do(func() {
+		a.mu.Lock()
+		a.left = true
+		a.mu.Unlock()
+		_ = a.conn.SetDeadline(time.Now().Add(statusBound))
+		_ = writeFrame(a.conn, request{Leave: true}) // what is wrong, listen notices
 	})
 	<-a.over
 	return a.Err()

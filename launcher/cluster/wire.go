@@ -4,27 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gorun-ml/gorun/launcher/joblist"
 )
 
-// request is what a client says: one of the three.
+// request is what a client says: one of the four.
 type request struct {
 	Status bool          `json:"status,omitempty"`
+	Jobs   bool          `json:"jobs,omitempty"`
 	Start  *startRequest `json:"start,omitempty"`
-	End    bool          `json:"end,omitempty"` // the job agent that was started on this connection
+	End    bool          `json:"end,omitempty"`   // the job agent that was started on this connection
+	Leave  bool          `json:"leave,omitempty"` // it to its host: it is not to end with the connection
 }
 
 // startRequest asks for a job agent.
 type startRequest struct {
 	Letter  []byte `json:"letter"` // a line, for its standard input
 	Slots   int    `json:"slots"`
-	Digest  string `json:"digest"`  // SHA-256 of the client's gorun, in hexadecimal
-	Version string `json:"version"` // for people
+	Digest  string `json:"digest"`            // SHA-256 of the client's gorun, in hexadecimal
+	Version string `json:"version"`           // for people
+	Lasting bool   `json:"lasting,omitempty"` // it may be left; one that is to keep a job takes no slots
 }
 
-// answer is what a daemon says: one of the four. Ended comes by itself.
+// answer is what a daemon says: one of the five. Ended comes by itself.
 type answer struct {
 	Refused *refusal `json:"refused,omitempty"`
 	Status  *status  `json:"status,omitempty"`
+	Jobs    *jobList `json:"jobs,omitempty"`
 	Started bool     `json:"started,omitempty"` // the job agent is ready
 	Ended   *ended   `json:"ended,omitempty"`
 }
@@ -33,6 +39,12 @@ type answer struct {
 type status struct {
 	Self  string     `json:"self"`
 	Hosts []HostInfo `json:"hosts"`
+}
+
+// jobList is what runs on a daemon's host, as far as it fits into an answer.
+type jobList struct {
+	Entries []joblist.Entry `json:"entries"`
+	Left    int             `json:"left,omitempty"` // that didn't fit
 }
 
 // ended is how a job agent has ended.

@@ -62,7 +62,7 @@ func (c *command) jobAgent() error {
 	}
 	c.listen()
 	c.status = launcher.JobAgent{
-		Version: version, Environ: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Signals: c.signals,
+		Version: version, Environ: os.Environ(), Runtime: launcher.RuntimeFolder(os.LookupEnv), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Signals: c.signals,
 	}.Run()
 	return nil
 }

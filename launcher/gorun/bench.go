@@ -82,7 +82,7 @@ func (c *command) bench(cmd *cobra.Command, b *bench.Options) error {
 		o.Args = append(o.Args, "-ranks="+strconv.Itoa(o.NP))
 		o.NP = 1
 	} else {
-		o.Transport = b.Transport
+		o.Transport, o.Encrypt = b.Transport, b.Encrypt
 	}
 	o.Command = os.Args[1:]
 	o.ProgramAt = len(o.Command)

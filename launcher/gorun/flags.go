@@ -32,7 +32,8 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {agent|bench|doctor|hosts|ps|topology|version|completion} [--help]
+       gorun {ps|logs|events|attach|stop} [--help]   jobs that are running
+       gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}
 {{end}}{{if .HasAvailableLocalFlags}}
@@ -59,6 +60,7 @@ func (c *command) root() *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&c.ranks, "np", "n", "", fmt.Sprintf("ranks; also -np `N` (default: one a core, %d)", runtime.GOMAXPROCS(0)))
 	f.IntVar(&o.Restarts, "restarts", launcher.DefaultRestarts, "start dead ranks anew, `N` times")
+	f.IntVar(&o.Spares, "spares", 0, "keep `N` more ready to take a dead rank's place")
 	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
 	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
 	f.IntVar(&o.Checkpoint.Keep, "checkpoint-keep", launcher.DefaultKeep, "keep the newest `N`")
@@ -72,11 +74,13 @@ func (c *command) root() *cobra.Command {
 	f.DurationVar(&o.Grace, "grace", launcher.DefaultGrace, "`TIME` for ranks to end")
 	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
 	f.StringVar(&o.Transport, "transport", "", "between ranks of a host: auto, shm or tcp")
+	f.BoolVar(&o.Encrypt, "encrypt", false, "encrypt what ranks send to other hosts")
 	f.BoolVar(&o.Deterministic, "deterministic", false, "measure nothing that changes rounding")
 	c.where.flags(f, o)
+	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares", "grace", "bind"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -84,7 +88,8 @@ func (c *command) root() *cobra.Command {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand())
+	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
+		logsCommand(), eventsCommand(), stopCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }

@@ -1,31 +1,48 @@
 package main
 
 import (
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/launcher"
 )
 
 func psCommand() *cobra.Command {
 	var asJSON bool
+	var look lookout
 	cmd := &cobra.Command{
-		Use: "ps [--json]", Short: "Show the jobs that are running", Args: cobra.NoArgs, DisableFlagsInUseLine: true,
-		Long: "Show the jobs that are running, and each rank's host, pid, generation and last step.\n" +
-			"With --json it is one array with an object a rank: job rank host pid generation step.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			jobs, failed := launcher.Jobs(launcher.RuntimeFolder(os.LookupEnv))
-			if err := launcher.WriteJobs(cmd.OutOrStdout(), jobs, asJSON, time.Now()); err != nil {
+		Use: "ps [--json] [--join HOST[:PORT],...] [JOB]", Short: "Show the jobs that are running", Args: cobra.MaximumNArgs(1), DisableFlagsInUseLine: true,
+		Long: "Show the jobs that are running, here and on the hosts of the cluster, and each rank's\n" +
+			"host, pid, generation and last step. JOB is a job's name, or the beginning of some.\n" +
+			"With --json it is one array with an object a rank:\n" +
+			"job rank host launcher pid generation step.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, err := look.all(cmd)
+			if err != nil {
 				return err
 			}
+			if len(args) > 0 {
+				all := found
+				if found = launcher.Match(all, args[0]); len(found) == 0 {
+					_, err := launcher.Pick(all, args[0])
+					return err
+				}
+			}
+			jobs, failed := launcher.States(cmd.Context(), found)
+			if asJSON || failed == nil || len(jobs) > 0 { // else it is not so that there are none
+				if err := launcher.WriteJobs(cmd.OutOrStdout(), jobs, asJSON, time.Now()); err != nil {
+					return err
+				}
+			}
 			if failed != nil {
-				return &launcher.Refusal{Status: 1, Text: failed.Error()}
+				return &launcher.Refusal{Status: control.StatusTemporary, Text: failed.Error()}
 			}
 			return nil
 		},
 	}
+	look.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "for machines")
 	return cmd
 }

@@ -66,11 +66,14 @@ func TestScript(t *testing.T) {
 			"since":     since,
 			"port":      port,
 			"smalldisk": smalldisk,
+			"heard":     heard,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "mount":
 				return mountable, nil
+			case "capture":
+				return mayCapture(), nil
 			case "torch":
 				return exec.Command("/usr/bin/python3", "-c", "import importlib.util as u; exit(u.find_spec('torch') is None)").Run() == nil, nil
 			}

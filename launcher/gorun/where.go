@@ -72,7 +72,9 @@ func (c *command) hosts(cmd *cobra.Command) (err error) {
 	switch {
 	case len(c.where.join) > 0 && len(c.options.Hosts) > 0:
 		return launcher.Usage("--join and -H or --hostfile: choose one of them")
-	case len(c.where.join) > 0:
+	case c.options.Detach && len(c.options.Hosts) > 0:
+		return launcher.Usage("--detach and -H or --hostfile: choose one: a detached job is left to hosts that run gorun agent")
+	case len(c.where.join) > 0, c.options.Detach:
 		return c.byAgents(cmd.Context())
 	case len(c.options.Hosts) == 0:
 		return c.allocation()
@@ -125,9 +127,10 @@ func (c *command) byAgents(ctx context.Context) error {
 	client.Refresh(ctx)
 	o, addrs := &c.options, map[string]string{}
 	for _, h := range client.Hosts() {
+		o.Reach.Hosts = append(o.Reach.Hosts, h.Name)
+		addrs[h.Name], _, _ = net.SplitHostPort(h.Addr) // an agent says where it listens
 		if h.Free > 0 {
 			o.Hosts = append(o.Hosts, hosts.Host{Name: h.Name, Slots: h.Free})
-			addrs[h.Name], _, _ = net.SplitHostPort(h.Addr) // an agent says where it listens
 		}
 	}
 	if len(o.Hosts) == 0 {
@@ -135,16 +138,25 @@ func (c *command) byAgents(ctx context.Context) error {
 	}
 	own, _ := os.Hostname()
 	o.Host = "launcher@" + own // this host's ranks belong to its agent, which counts them
-	o.Reach = launcher.Reach{
-		Each: func(ctx context.Context, names []string, ranks []int, letter []byte) (launcher.Booted, error) {
-			a, err := client.Start(ctx, names[0], ranks[0], letter)
-			if err != nil {
-				return nil, clusterRefusal(err)
-			}
-			return a, nil
-		},
-		Addr: func(host string) (string, error) { return addrs[host], nil },
+	boot := client.Start
+	if o.Detach {
+		boot = client.StartLasting
 	}
+	o.Reach.Each = func(ctx context.Context, names []string, ranks []int, letter []byte) (launcher.Booted, error) {
+		a, err := boot(ctx, names[0], ranks[0], letter)
+		if err != nil {
+			return nil, clusterRefusal(err)
+		}
+		return a, nil
+	}
+	o.Reach.Keep = func(ctx context.Context, names []string, _ []int, letter []byte) (launcher.Booted, error) {
+		a, err := client.StartLasting(ctx, names[0], 0, letter)
+		if err != nil {
+			return nil, clusterRefusal(err)
+		}
+		return a, nil
+	}
+	o.Reach.Addr = func(host string) (string, error) { return addrs[host], nil }
 	return c.sameVersion()
 }
 

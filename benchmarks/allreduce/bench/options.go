@@ -21,6 +21,7 @@ type Options struct {
 	Transport string
 	Alloc     string
 	Algorithm string
+	Encrypt   bool
 	Ranks     int // of transport inproc where only one process was started
 	Header    bool
 	JSON      bool
@@ -44,6 +45,7 @@ func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&o.Transport, "transport", "", "by this `MEANS`: auto, shm or tcp; or inproc: all ranks\nas goroutines of one process (default:\n$GORUN_TRANSPORT, else auto)")
 	fs.StringVar(&o.Alloc, "alloc", allocShared, "sum `MEMORY` that ranks of a host can share, or a slice\nof Go's")
 	fs.StringVar(&o.Algorithm, "algorithm", "", "use that of this `NAME` whatever the size")
+	fs.BoolVar(&o.Encrypt, "encrypt", false, "encrypt what goes over TCP")
 	fs.BoolVar(&o.Header, "header", false, "print the names of the columns first")
 	fs.BoolVar(&o.JSON, "json", false, "an object a size instead, for machines")
 	fs.BoolVar(&o.Explain, "explain", false, "say why the algorithm was chosen, how long it was\npredicted to take, and try all others")
@@ -64,6 +66,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("-alloc %s: want %s or %s", o.Alloc, allocShared, allocSlice)
 	case o.Explain && o.Algorithm != "":
 		return errors.New("-explain tries all algorithms: leave out -algorithm")
+	case o.Transport == InProcess && o.Encrypt:
+		return errors.New("-encrypt needs ranks of their own processes: choose another -transport")
 	case o.Transport == InProcess && o.Explain:
 		return errors.New("-explain needs ranks of their own processes: choose another -transport")
 	}
@@ -78,7 +82,7 @@ func (o *Options) Check() error {
 // network is how ranks in processes of their own communicate. A benchmark shows today's
 // costs, whatever an earlier job has measured.
 func (o *Options) network() worker.Network {
-	return worker.Network{Transport: o.Transport, Algorithm: o.Algorithm, Measure: true}
+	return worker.Network{Transport: o.Transport, Algorithm: o.Algorithm, Encrypt: o.Encrypt, Measure: true}
 }
 
 // Run is one rank of the benchmark.

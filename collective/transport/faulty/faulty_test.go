@@ -52,11 +52,11 @@ func TestHiddenWindow(t *testing.T) {
 }
 
 // listen opens n fabrics; rank 0's lanes have b's faults.
-func listen(t *testing.T, n int, b faulty.Bytes) []transport.Fabric {
+func listen(t *testing.T, n int, encrypt bool, b faulty.Bytes) []transport.Fabric {
 	t.Helper()
 	var fabrics []transport.Fabric
 	for rank := range n {
-		c := tcp.Config{Job: "faulty", Checksum: tcp.Always}
+		c := tcp.Config{Job: "faulty", Checksum: tcp.Always, Encrypt: encrypt}
 		if rank == 0 {
 			c.Wrap = faulty.Stream(b)
 		}
@@ -71,9 +71,11 @@ func listen(t *testing.T, n int, b faulty.Bytes) []transport.Fabric {
 }
 
 func TestPieces(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T, n int) []transport.Fabric {
-		return listen(t, n, faulty.Bytes{Seed: 7, Pieces: 5000})
-	})
+	for _, encrypt := range []bool{false, true} {
+		transporttest.Run(t, func(t *testing.T, n int) []transport.Fabric {
+			return listen(t, n, encrypt, faulty.Bytes{Seed: 7, Pieces: 5000})
+		})
+	}
 }
 
 // talk lets two ranks exchange frames of n bytes, rank 2 listen to rank 1, and returns how
@@ -129,25 +131,46 @@ func TestFlipsAreFound(t *testing.T) {
 	}
 	at = append(at, 37, 5000, 36+n, 36+n+1, 36+n+4, 36+n+5, 3*(36+n)+17)
 	for _, at := range at {
-		fabrics := listen(t, 3, faulty.Bytes{Seed: uint64(at), FlipAt: at})
-		errs := talk(t, t.Context(), fabrics, 1, n)
-		for _, rank := range []int{1, 2} {
-			if !errors.Is(errs[rank], transport.ErrCorrupt) {
-				t.Errorf("byte %d flipped: rank %d ends with %v, want a corrupt frame", at, rank, errs[rank])
-			}
+		flipped(t, false, n, at)
+	}
+}
+
+// So is every byte of an encrypted frame, by the tags of its records and by their lengths.
+func TestFlipsOfRecordsAreFound(t *testing.T) {
+	const n = 9000
+	for at := int64(1); at <= 8+36+16+8; at++ { // the header's record, and the head of the next
+		flipped(t, true, n, at)
+	}
+	const frame = 8 + 36 + 16 + 8 + n + 16
+	for _, at := range []int64{69, 5000, frame - 16, frame - 15, frame, frame + 1, 3*frame + 17} {
+		flipped(t, true, n, at)
+	}
+}
+
+// flipped has two ranks end because a bit of the byte at, from 1, of what rank 0 sends in
+// frames of n bytes is not what it was.
+func flipped(t *testing.T, encrypt bool, n int, at int64) {
+	t.Helper()
+	fabrics := listen(t, 3, encrypt, faulty.Bytes{Seed: uint64(at), FlipAt: at})
+	errs := talk(t, t.Context(), fabrics, 1, n)
+	for _, rank := range []int{1, 2} {
+		if !errors.Is(errs[rank], transport.ErrCorrupt) {
+			t.Errorf("byte %d flipped: rank %d ends with %v, want a corrupt frame", at, rank, errs[rank])
 		}
-		if peer, ok := errors.AsType[*transport.PeerError](errs[1]); !ok || peer.Rank != 0 {
-			t.Errorf("byte %d flipped: %v does not name the link to rank 0", at, errs[1])
-		}
+	}
+	if peer, ok := errors.AsType[*transport.PeerError](errs[1]); !ok || peer.Rank != 0 {
+		t.Errorf("byte %d flipped: %v does not name the link to rank 0", at, errs[1])
 	}
 }
 
 func TestResetEndsAll(t *testing.T) {
 	for _, at := range []int64{1, 20, 37, 400, 9036, 9037, 50000} {
-		errs := talk(t, t.Context(), listen(t, 3, faulty.Bytes{ResetAt: at}), 1, 9000)
-		for rank, err := range errs {
-			if !errors.Is(err, transport.ErrLost) {
-				t.Errorf("reset at byte %d: rank %d ends with %v, want a lost connection", at, rank, err)
+		for _, encrypt := range []bool{false, true} {
+			errs := talk(t, t.Context(), listen(t, 3, encrypt, faulty.Bytes{ResetAt: at}), 1, 9000)
+			for rank, err := range errs {
+				if !errors.Is(err, transport.ErrLost) {
+					t.Errorf("reset at byte %d, encrypted %v: rank %d ends with %v, want a lost connection", at, encrypt, rank, err)
+				}
 			}
 		}
 	}
@@ -156,7 +179,7 @@ func TestResetEndsAll(t *testing.T) {
 func TestStallLastsUntilTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no progress")
-	fabrics := listen(t, 3, faulty.Bytes{StallAt: 5000})
+	fabrics := listen(t, 3, false, faulty.Bytes{StallAt: 5000})
 	timer := time.AfterFunc(300*time.Millisecond, func() { cancel(why) })
 	defer timer.Stop()
 	for rank, err := range talk(t, ctx, fabrics, 1, 9000) {

@@ -12,21 +12,24 @@ import (
 // one that drives its flows does.
 func BenchmarkRoundTrip(b *testing.B) {
 	for name, m := range map[string]struct {
-		spin   time.Duration
-		driven bool
-	}{"blocking": {}, "driven": {-1, true}, "spinning": {50 * time.Microsecond, true}} {
+		spin              time.Duration
+		driven, encrypted bool
+	}{
+		"blocking": {}, "driven": {-1, true, false}, "spinning": {50 * time.Microsecond, true, false},
+		"encrypted": {-1, true, true},
+	} {
 		for _, n := range []int{4, 4 << 10, 64 << 10, 1 << 20, 16 << 20} {
-			b.Run(fmt.Sprintf("%s/bytes=%d", name, n), func(b *testing.B) { roundTrip(b, n, m.spin, m.driven) })
+			b.Run(fmt.Sprintf("%s/bytes=%d", name, n), func(b *testing.B) { roundTrip(b, n, m.spin, m.driven, m.encrypted) })
 		}
 	}
 }
 
-func roundTrip(b *testing.B, n int, spin time.Duration, driven bool) {
+func roundTrip(b *testing.B, n int, spin time.Duration, driven, encrypted bool) {
 	var peers []transport.Peer
 	var fabrics []*Fabric
 	for rank := range 2 {
 		c := testConfig()
-		c.Spin = spin
+		c.Spin, c.Encrypt = spin, encrypted
 		f, err := Listen(c)
 		if err != nil {
 			b.Fatal(err)

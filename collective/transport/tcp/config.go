@@ -14,6 +14,7 @@ type Config struct {
 	Job     string   // name of the job
 	Secret  [32]byte // the job's secret
 	Version string   // of the protocol above; at most 31 bytes; differing versions refuse each other
+	Encrypt bool     // Fabric.Encrypt from the start
 
 	Handshake time.Duration // for a peer to prove itself (2 s)
 	Silence   time.Duration // until a host that answers nothing is lost (3 s)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -17,14 +16,14 @@ import (
 // control is the connection to a peer that says that it lives, and why it ends.
 type control struct {
 	peer transport.Peer
-	conn *net.TCPConn
+	conn *wire
 	left chan struct{} // closed when the peer has said that it leaves
 	mu   sync.Mutex    // held while writing
 }
 
 // meet makes conn the control connection to peer. answer, for the accepting side, tells the
 // peer so.
-func (m *Mesh) meet(peer transport.Peer, conn *net.TCPConn, answer func(status) error) error {
+func (m *Mesh) meet(peer transport.Peer, conn *wire, answer func(status) error) error {
 	c := &control{peer: peer, conn: conn, left: make(chan struct{})}
 	m.mu.Lock()
 	switch {

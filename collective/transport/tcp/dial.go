@@ -21,7 +21,7 @@ const (
 
 // dial connects to a peer for a lane or as control connection, and tries again until ctx
 // ends where that may help. It returns a PeerError of what doesn't get better.
-func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*net.TCPConn, error) {
+func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wire, error) {
 	var refused time.Time // since when
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		c, again, err := m.try(ctx, peer, lane)
@@ -51,7 +51,7 @@ func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*net
 }
 
 // try connects once. again says whether a failure may pass.
-func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *net.TCPConn, again bool, err error) {
+func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *wire, again bool, err error) {
 	f := m.fabric
 	dialer := net.Dialer{Timeout: f.c.Handshake}
 	dialled, err := dialer.DialContext(ctx, "tcp", peer.Addr)
@@ -71,7 +71,11 @@ func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn 
 	}()
 
 	c.SetDeadline(time.Now().Add(f.c.Handshake))
-	script, theirs, err := greet(c, f.key, hello{
+	w, err := f.wrap(ctx, c, true)
+	if err != nil {
+		return nil, !errors.Is(err, transport.ErrVersion) && !errors.Is(err, transport.ErrAuth), err
+	}
+	script, theirs, err := greet(w, f.key, hello{
 		gen: m.gen, from: uint32(m.self), to: uint32(peer.Rank), lane: lane, version: f.c.Version,
 	})
 	if err != nil {
@@ -81,14 +85,14 @@ func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn 
 		return nil, false, err
 	}
 	c.SetDeadline(time.Time{}) // the peer answers when it joins the generation
-	no, err := script.verdict(c, theirs)
+	no, err := script.verdict(w, theirs)
 	switch {
 	case errors.Is(err, transport.ErrAuth):
 		return nil, false, err
 	case err != nil:
 		return nil, true, err
 	case no == nil:
-		return c, false, nil
+		return w, false, nil
 	}
 	switch no.status {
 	case statusVersion:

@@ -2,7 +2,8 @@
 //
 // Every pair of ranks has one control connection, which says that the peer lives, and one
 // connection for every lane in use. All of them begin with a handshake in which both sides
-// prove the job's secret. Frames travel as they are; checksums are for those that cross hosts.
+// prove the job's secret. Frames travel as they are, with checksums where they cross hosts, or
+// all of it is encrypted.
 package tcp
 
 import (
@@ -11,9 +12,11 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorun-ml/gorun/collective/transport"
+	"github.com/gorun-ml/gorun/internal/pinned"
 )
 
 // Fabric listens for peers and makes meshes.
@@ -24,6 +27,8 @@ type Fabric struct {
 	ctx      context.Context // ends with the fabric
 	cancel   context.CancelCauseFunc
 	work     sync.WaitGroup // the accept loop and handshakes
+
+	ends atomic.Pointer[pinned.Ends] // of TLS; nil where nothing is encrypted
 
 	mu     sync.Mutex
 	ended  error
@@ -51,6 +56,9 @@ func Listen(c Config) (*Fabric, error) {
 	f := &Fabric{
 		c: c, key: key, listener: listener.(*net.TCPListener),
 		meshes: map[uint64]*Mesh{}, parked: map[parking]*guest{},
+	}
+	if c.Encrypt {
+		f.Encrypt()
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.work.Go(f.accept)

@@ -13,9 +13,14 @@ import (
 
 // Strangers who connect and say nothing, little, or nonsense do not disturb a job.
 func TestFlood(t *testing.T) {
-	c := testConfig()
-	c.Handshake = 300 * time.Millisecond
-	fabrics, peers := pair(t, c, testConfig())
+	t.Run("plain", func(t *testing.T) { testFlood(t, testConfig()) })
+	t.Run("encrypted", func(t *testing.T) { testFlood(t, secretly(testConfig())) })
+}
+
+func testFlood(t *testing.T, c Config) {
+	hurried := c
+	hurried.Handshake = 300 * time.Millisecond
+	fabrics, peers := pair(t, hurried, c)
 	meshes, errs := joinBoth(t, 10*time.Second, 1, fabrics, peers)
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -36,11 +41,13 @@ func TestFlood(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		switch i % 3 {
+		switch i % 4 {
 		case 1:
 			s.Write([]byte(greeting[:3]))
 		case 2:
 			s.Write([]byte(strings.Repeat("GET / HTTP/1.1\r\n", 10)))
+		case 3:
+			s.Write([]byte("\x16\x03\x01\x3f\xff\x01\xff\xff\xff")) // a TLS greeting of 16 MiB
 		}
 		strangers = append(strangers, s)
 	}
@@ -89,7 +96,11 @@ func TestFlood(t *testing.T) {
 
 // drip writes a byte at a time, slower than the handshake's bound allows.
 func TestSlowLoris(t *testing.T) {
-	c := testConfig()
+	t.Run("plain", func(t *testing.T) { testSlowLoris(t, testConfig(), greeting) })
+	t.Run("encrypted", func(t *testing.T) { testSlowLoris(t, secretly(testConfig()), "\x16\x03\x01\x10\x00") })
+}
+
+func testSlowLoris(t *testing.T, c Config, greeting string) {
 	c.Handshake = 200 * time.Millisecond
 	f := listen(t, c)
 	s, err := net.Dial("tcp", f.Addr())

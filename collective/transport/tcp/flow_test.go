@@ -63,10 +63,12 @@ func TestFlowBothWays(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*Config){
-		"plain":    func(c *Config) { c.Checksum = Never },
-		"summed":   func(c *Config) { c.Checksum = Always },
-		"spinning": func(c *Config) { c.Spin = time.Millisecond },
-		"polite":   func(c *Config) { c.Spin = -1 },
+		"plain":                  func(c *Config) { c.Checksum = Never },
+		"summed":                 func(c *Config) { c.Checksum = Always },
+		"spinning":               func(c *Config) { c.Spin = time.Millisecond },
+		"polite":                 func(c *Config) { c.Spin = -1 },
+		"encrypted":              func(c *Config) { c.Encrypt, c.Checksum = true, Never },
+		"encrypted, polite, far": func(c *Config) { c.Encrypt, c.Checksum, c.Spin = true, Always, -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testConfig()
@@ -139,7 +141,16 @@ func exchange(w transport.Waiter, end transport.Flow, out, want [][]byte) error 
 
 // Frames may go either way in turns, and the first that is pushed finds a Recv under way.
 func TestFlowBesideBlockingCalls(t *testing.T) {
-	ends, meshes := flowing(t, testConfig())
+	t.Run("plain", func(t *testing.T) { testFlowBesideBlockingCalls(t, testConfig()) })
+	t.Run("encrypted", func(t *testing.T) {
+		c := testConfig()
+		c.Encrypt = true
+		testFlowBesideBlockingCalls(t, c)
+	})
+}
+
+func testFlowBesideBlockingCalls(t *testing.T, c Config) {
+	ends, meshes := flowing(t, c)
 	w := meshes[0].(transport.Waiter)
 	big := noise(1, 1<<20)
 	for turn := range 3 {
@@ -183,9 +194,9 @@ func pushAll(w transport.Waiter, f transport.Flow, p []byte) error {
 
 // The end of the mesh ends all calls on flows with its cause, those that wait too.
 func TestFlowsEndWithTheMesh(t *testing.T) {
-	for _, spin := range []time.Duration{-1, time.Hour} {
+	for _, spin := range []time.Duration{-1, time.Hour, -2} {
 		c := testConfig()
-		c.Spin = spin
+		c.Spin, c.Encrypt = spin, spin == -2
 		ends, meshes := flowing(t, c)
 		why := errors.New("enough")
 		var waiting sync.WaitGroup

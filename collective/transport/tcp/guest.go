@@ -16,7 +16,7 @@ const (
 
 // guest is a peer that has proved itself.
 type guest struct {
-	conn   *net.TCPConn
+	conn   *wire
 	hello  hello
 	script *transcript
 }
@@ -63,7 +63,15 @@ func (f *Fabric) admit(c *net.TCPConn) bool {
 // meet does the handshake with whoever has connected.
 func (f *Fabric) meet(c *net.TCPConn) {
 	c.SetDeadline(time.Now().Add(f.c.Handshake))
-	script, h, err := receive(c, f.key, f.c.Version)
+	var script *transcript
+	var h hello
+	w, err := f.wrap(f.ctx, c, false)
+	if err == nil {
+		script, h, err = receive(w, f.key, f.c.Version)
+	}
+	if err == errTheyEncrypt {
+		refuse(c, greeting)
+	}
 	f.mu.Lock()
 	for i, young := range f.young {
 		if young == c {
@@ -73,7 +81,7 @@ func (f *Fabric) meet(c *net.TCPConn) {
 	}
 	f.mu.Unlock()
 	if err == nil {
-		err = f.place(&guest{conn: c, hello: h, script: script})
+		err = f.place(&guest{conn: w, hello: h, script: script})
 	}
 	if err != nil {
 		c.Close()

@@ -55,7 +55,10 @@ func (h *hello) encode(b *[helloBytes]byte) {
 }
 
 func (h *hello) decode(b *[helloBytes]byte) error {
-	if string(b[:8]) != greeting {
+	switch {
+	case b[0] == tlsHandshake && b[1] == tlsVersion:
+		return errTheyEncrypt
+	case string(b[:8]) != greeting:
 		return errGreeting
 	}
 	h.gen = binary.LittleEndian.Uint64(b[8:])
@@ -81,7 +84,11 @@ func (c *challenge) encode(b *[challengeBytes]byte) {
 }
 
 func (c *challenge) decode(b *[challengeBytes]byte) error {
-	if string(b[:8]) != greeting {
+	switch string(b[:8]) {
+	case greeting:
+	case encrypting:
+		return errTheyEncrypt
+	default:
 		return errGreeting
 	}
 	copy(c.nonce[:], b[40:])
@@ -164,10 +171,14 @@ func greet(c net.Conn, key []byte, h hello) (*transcript, string, error) {
 		return nil, "", err
 	}
 	var ch challenge
-	if err := ch.decode(&t.challenge); err != nil {
+	err := ch.decode(&t.challenge)
+	switch {
+	case err == errTheyEncrypt:
+		return nil, "", err
+	case err != nil:
 		return nil, "", fmt.Errorf("%w: %w", transport.ErrVersion, err)
 	}
-	_, err := c.Write(t.dialerProof())
+	_, err = c.Write(t.dialerProof())
 	return t, ch.version, err
 }
 

@@ -27,6 +27,8 @@ type lane struct {
 	closed   bool
 
 	crc32c func(crc uint32, p []byte) uint32
+	apart  bool    // what is sent crosses hosts
+	sealed *sealed // nil where nothing is encrypted
 
 	// The sender's.
 	outgoing outgoing
@@ -95,10 +97,11 @@ func (m *Mesh) newLane(key laneKey) *lane {
 	l := &lane{mesh: m, peer: m.peers[key.peer], number: key.number, ready: make(chan struct{}), crc32c: m.fabric.c.CRC32C}
 	switch m.fabric.c.Checksum {
 	case BetweenHosts:
-		l.sum = l.peer.Host != m.host
+		l.apart = l.peer.Host != m.host
 	case Always:
-		l.sum = true
+		l.apart = true
 	}
+	l.sum = l.apart
 	m.lanes[key] = l
 	return l
 }
@@ -122,7 +125,7 @@ func (m *Mesh) ask(l *lane) error {
 }
 
 // attach gives a lane its connection. answer, for the accepting side, tells the peer so.
-func (m *Mesh) attach(key laneKey, c *net.TCPConn, answer func(status) error) error {
+func (m *Mesh) attach(key laneKey, c *wire, answer func(status) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -135,15 +138,22 @@ func (m *Mesh) attach(key laneKey, c *net.TCPConn, answer func(status) error) er
 	if l.conn != nil {
 		return errTaken
 	}
+	if c.tls != nil {
+		out, in, err := c.keys(m.fabric.key, answer == nil)
+		if err != nil {
+			return err
+		}
+		l.sum, l.sealed = false, newSealed(out, in) // a tag is a better checksum
+	}
 	if answer != nil {
 		if err := answer(statusTaken); err != nil {
 			return err // the peer dials again
 		}
 	}
-	if l.conn = c; m.fabric.c.Wrap != nil {
-		l.conn = m.fabric.c.Wrap(c)
+	if l.conn = c.TCPConn; m.fabric.c.Wrap != nil {
+		l.conn = m.fabric.c.Wrap(c.TCPConn)
 	} else {
-		l.plain = c
+		l.plain = c.TCPConn
 	}
 	l.outgoing.buf = make([]byte, headerBytes+smallBytes+trailerBytes)
 	l.incoming.buf = aligned(alignment + inBytes)

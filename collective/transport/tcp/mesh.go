@@ -148,7 +148,7 @@ func (m *Mesh) welcome(g *guest) error {
 		g.script.answer(g.conn, statusRank, m.gen)
 		return fmt.Errorf("rank %d of generation %d asks rank %d for lane %d of rank %d", from, m.gen, m.self, number, g.hello.to)
 	}
-	if err := tune(g.conn, control, m.fabric.c.Silence); err != nil {
+	if err := tune(g.conn.TCPConn, control, m.fabric.c.Silence); err != nil {
 		return err
 	}
 	g.conn.SetDeadline(time.Time{})

@@ -69,6 +69,9 @@ func (l *lane) Pull(tag transport.Tag, p []byte, fold transport.Fold) (moved int
 
 // pull reads once, if what is in the buffer does not do.
 func (l *lane) pull(tag transport.Tag, p []byte, fold transport.Fold, raw bool) (moved int, done bool, err error) {
+	if l.sealed != nil {
+		return l.pullSealed(tag, p, fold, raw)
+	}
 	in := &l.incoming
 	if !in.begun {
 		n, whole, err := l.begin(tag, p, fold, raw)
@@ -136,18 +139,9 @@ func (l *lane) begin(tag transport.Tag, p []byte, fold transport.Fold, raw bool)
 			return moved, false, nil
 		}
 	}
-	var h header
-	if err := h.decode((*[headerBytes]byte)(in.buf[in.from:])); err != nil {
-		return moved, false, l.broken(fmt.Errorf("%w: %w", transport.ErrCorrupt, err))
-	}
-	if h.kind != kindData {
-		return moved, false, l.broken(fmt.Errorf("%w: frame of kind %d on a lane", transport.ErrCorrupt, h.kind))
-	}
-	if h.tag != tag || h.length != uint64(len(p)) {
-		return moved, false, l.mesh.fail(&transport.MismatchError{
-			Self: l.mesh.self, Peer: l.peer.Rank,
-			Want: tag, Got: h.tag, WantBytes: len(p), GotBytes: int(h.length),
-		})
+	h, err := l.header((*[headerBytes]byte)(in.buf[in.from:]), tag, p)
+	if err != nil {
+		return moved, false, err
 	}
 	in.from += headerBytes
 	in.begun, in.summed, in.sum, in.got, in.folded, in.base = true, h.flags&flagSum != 0, 0, 0, 0, 0
@@ -155,6 +149,23 @@ func (l *lane) begin(tag transport.Tag, p []byte, fold transport.Fold, raw bool)
 		l.arrived(direct, p, fold)
 	}
 	return moved, true, nil
+}
+
+// header is that of the frame which begins here, if it is the one that is expected.
+func (l *lane) header(b *[headerBytes]byte, tag transport.Tag, p []byte) (h header, err error) {
+	if err := h.decode(b); err != nil {
+		return h, l.broken(fmt.Errorf("%w: %w", transport.ErrCorrupt, err))
+	}
+	if h.kind != kindData {
+		return h, l.broken(fmt.Errorf("%w: frame of kind %d on a lane", transport.ErrCorrupt, h.kind))
+	}
+	if h.tag != tag || h.length != uint64(len(p)) {
+		return h, l.mesh.fail(&transport.MismatchError{
+			Self: l.mesh.self, Peer: l.peer.Rank,
+			Want: tag, Got: h.tag, WantBytes: len(p), GotBytes: int(h.length),
+		})
+	}
+	return h, nil
 }
 
 // target is where the payload goes from byte at on, as much of it as one call may read.

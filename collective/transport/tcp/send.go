@@ -57,6 +57,9 @@ func (l *lane) Push(tag transport.Tag, p []byte) (moved int, done bool, err erro
 
 // push writes once. done says that the frame has gone.
 func (l *lane) push(tag transport.Tag, p []byte, raw bool) (moved int, done bool, err error) {
+	if l.sealed != nil {
+		return l.pushSealed(tag, p, raw)
+	}
 	o := &l.outgoing
 	if o.gone == 0 {
 		l.pack(tag, p)

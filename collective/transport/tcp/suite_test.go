@@ -24,9 +24,11 @@ func listen(t *testing.T, c Config) *Fabric {
 
 func TestSuite(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"summed":   func(c *Config) { c.Checksum = Always },
-		"plain":    func(c *Config) { c.Checksum = Never },
-		"spinning": func(c *Config) { c.Spin = 20 * time.Microsecond },
+		"summed":         func(c *Config) { c.Checksum = Always },
+		"plain":          func(c *Config) { c.Checksum = Never },
+		"spinning":       func(c *Config) { c.Spin = 20 * time.Microsecond },
+		"encrypted":      func(c *Config) { c.Encrypt = true },
+		"encrypted, far": func(c *Config) { c.Encrypt, c.Checksum, c.Spin = true, Always, 20*time.Microsecond },
 	} {
 		t.Run(name, func(t *testing.T) {
 			transporttest.Run(t, func(t *testing.T, n int) []transport.Fabric {

@@ -128,7 +128,7 @@ func (m *Mesh) sleep(out, in *lane) error {
 }
 
 // far says that much of a payload from another host is still to come.
-func (l *lane) far() bool { return l.sum && l.incoming.left > 2*batchBytes }
+func (l *lane) far() bool { return l.apart && l.incoming.left > 2*batchBytes }
 
 // again says whether it is worth looking again before sleeping.
 func (m *Mesh) again(out, in *lane) bool {

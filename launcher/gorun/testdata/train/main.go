@@ -16,7 +16,8 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill or nan")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, nan or wait")
+	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
 	save   = flag.String("save", "", "")
@@ -66,6 +67,10 @@ func train(ctx context.Context) error {
 					panic("the flux capacitor is empty")
 				case "exit":
 					os.Exit(3)
+				case "wait":
+					if _, err := os.ReadFile(*gate); err != nil {
+						return err
+					}
 				case "kill":
 					if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 						return err

@@ -1,0 +1,117 @@
+package launcher
+
+import (
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// growSettle is how long ranks that make the job bigger wait for each other, so that they
+// cost the others one generation and not one each.
+const growSettle = 500 * time.Millisecond
+
+// mayResize says why the job can't have another number of ranks, nil if it can.
+func (j *job) mayResize(np int) error {
+	total, known := 0, true
+	for site, n := range j.Capacity {
+		if _, gone := j.lost[site]; !gone {
+			total += n
+			known = known && n > 0
+		}
+	}
+	switch {
+	case np < 1:
+		return refuse("%d ranks: want at least 1", np)
+	case j.phase != training:
+		return refuse("the job is about to end")
+	case j.gen.ID == 0:
+		return refuse("its ranks have not begun to train, or never call worker.Run: only a job that trains can be resized")
+	case known && np+j.Spares > total && !j.Oversubscribe:
+		return refuse("%s: its hosts have slots for %d: only a job that was started with --oversubscribe may have more", plural(np, "rank"), total-j.Spares)
+	}
+	return nil
+}
+
+// resize makes the job bigger or smaller, after a step that all of its ranks complete.
+func (j *job) resize(np int, now time.Time) {
+	if np == j.NP || j.mayResize(np) != nil {
+		return
+	}
+	j.note("the job is to have %s instead of %d", plural(np, "rank"), j.NP)
+	j.NP = np
+	for range np - len(j.gen.Members) + j.Spares - len(j.beside()) {
+		i := slices.IndexFunc(j.slots, func(s slot) bool { return s.retired && s.current.exited && s.current.drained })
+		if i < 0 {
+			i = len(j.slots)
+			j.slots = append(j.slots, slot{retired: true})
+		}
+		j.slots[i].site = j.refuge()
+		j.slots[i].retired = false
+		j.start(i, now)
+	}
+	j.trim()
+}
+
+// beside is the slots in use that the generation has no rank from.
+func (j *job) beside() []int {
+	held := make([]bool, len(j.slots))
+	for _, m := range j.gen.Members {
+		held[m.Slot] = true
+	}
+	var all []int
+	for i := range j.slots {
+		if !held[i] && !j.slots[i].retired {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// trim gives up slots that nobody will need any more, the last first.
+func (j *job) trim() {
+	all := j.beside()
+	for keep := j.Spares + max(0, j.NP-len(j.gen.Members)); len(all) > keep; all = all[:len(all)-1] {
+		s := &j.slots[all[len(all)-1]]
+		s.retired, s.startAt, s.current.released = true, time.Time{}, true
+		if s.current.alive() {
+			j.do(actSignal{s.current.member, syscall.SIGTERM})
+		}
+	}
+}
+
+// grows says whether ranks are on their way that make the job bigger.
+func (j *job) grows() bool { return j.gen.ID > 0 && len(j.gen.Members) < j.NP }
+
+// policy is how many ranks there are to be. While a job grows the ranks that it has train.
+func (j *job) policy() rendezvous.Policy {
+	p := rendezvous.Policy{Min: j.NP, Max: j.NP}
+	if j.grows() {
+		p.Min, p.Settle = len(j.gen.Members), growSettle
+	}
+	return p
+}
+
+// ripens is when a rank that makes the job bigger has waited for others for long enough;
+// zero where it isn't one.
+func (j *job) ripens(c *candidate) time.Time {
+	if j.phase != training || !j.grows() || !c.registered || c.exited || c.released || j.ranked(c) {
+		return time.Time{}
+	}
+	return c.since.Add(growSettle << min(j.slots[c.slot].failures, 6))
+}
+
+// release lets go of who was part of the generation before, lives, and is not part of this
+// one. They end by themselves once they hear of it.
+func (j *job) release(before rendezvous.Generation) {
+	for _, m := range before.Members {
+		c := j.members[m.ID]
+		if _, stays := j.gen.Rank(m.ID); stays || !j.gen.Planned {
+			continue
+		}
+		c.released = true
+		j.slots[c.slot].retired = true
+	}
+	j.trim()
+}

@@ -1,0 +1,730 @@
+package launcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+	"github.com/gorun-ml/gorun/internal/replica"
+	"github.com/gorun-ml/gorun/launcher/joblist"
+	"github.com/gorun-ml/gorun/launcher/membership"
+)
+
+// A keeper is one of the processes that a detached job is left to, each on another host. All
+// are told the same events in the same order, by internal/replica, and so decide the
+// same, have the same orders for agents and know the same generation. One leads: it
+// takes in what happens. The others do nothing but know, until one of them leads.
+type keeper struct {
+	spec   keepSpec
+	self   string
+	l      *launch
+	store  *rendezvous.Memory
+	agents *control.Agents
+	desk   *desk
+	group  atomic.Pointer[replica.Group]
+	hub    *control.Hub
+	leads  atomic.Bool
+	knows  atomic.Bool // it was one of the first, or has what they knew
+
+	mu      sync.Mutex
+	s       *supervisor
+	hello   map[string]control.AgentHello
+	history history
+	seq     uint64                    // of the newest record
+	at      time.Time                 // of the newest record, by the clock of who led then
+	applied time.Time                 // when it was, by this one's
+	gone    map[string]string         // hosts that gossip takes for dead, and why
+	news    map[string]control.Report // the newest of each rank, not yet told to the others
+	over    chan struct{}             // closed with the job
+	changed chan struct{}             // one token if there was a record
+}
+
+// keepSpec is all that keepers have to know of a job.
+type keepSpec struct {
+	Options  Options
+	Keepers  []keeperAddr // the first of them begin, the rest take the place of those that are lost
+	First    int
+	Source   bool
+	Path     string // of the program, where it was built
+	Digest   string
+	Files    []control.File
+	Dir      string
+	Names    []string
+	Capacity []int
+	Placed   []int
+	Began    time.Time
+	Shown    string // the job's first line
+
+	program string // where it is, if it has a digest
+}
+
+// keeperAddr is where a keeper is reached.
+type keeperAddr struct {
+	Host                             string
+	Addr                             string
+	Broker, Brokers, Replica, Gossip int // ports
+}
+
+func (a keeperAddr) at(port int) string { return net.JoinHostPort(a.Addr, fmt.Sprint(port)) }
+
+// list is the addresses of all keepers, at a port of each.
+func (s *keepSpec) list(port func(keeperAddr) int) []string {
+	var all []string
+	for _, k := range s.Keepers {
+		all = append(all, k.at(port(k)))
+	}
+	return all
+}
+
+func (s *keepSpec) brokers() string {
+	return strings.Join(s.list(func(k keeperAddr) int { return k.Broker }), ",")
+}
+
+func (s *keepSpec) gossip() string {
+	return strings.Join(s.list(func(k keeperAddr) int { return k.Gossip }), ",")
+}
+
+const (
+	proposeWithin = 2 * time.Second  // for the other keepers to know of an event
+	reportEvery   = time.Second      // for them to know of steps
+	lonelyFor     = time.Minute      // without a leader until a keeper gives up
+	keptFor       = 10 * time.Minute // after the job's end, for who asks how it ended
+	keepWithin    = 20 * time.Second // for a keeper to be told what it keeps
+)
+
+// keep makes this process a keeper, until some time after the job's end.
+func (a JobAgent) keep(l letter) error {
+	addr, err := l.routed()
+	if err != nil {
+		return err
+	}
+	var secret [control.SecretBytes]byte
+	copy(secret[:], l.Secret)
+	folder, err := os.MkdirTemp("", "gorun-"+l.Job+"-") // 0700
+	if err != nil {
+		return fmt.Errorf("folder for the job on %s: %w", l.Host, err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
+	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: "keeper." + l.Host, Bind: addr, Key: control.GossipKey(secret)})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = hosts.Close() }() // nobody is left to be told
+	_, gossip, _ := net.SplitHostPort(hosts.Addr())
+	ear, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		return fmt.Errorf("keeper on %s: %w", l.Host, err)
+	}
+	defer func() { _ = ear.Close() }() // the group's, once there is one
+	ports, err := freePortsOn(addr, 2)
+	if err != nil {
+		return err
+	}
+	at := keeperAddr{Host: l.Host, Addr: addr, Broker: ports[0], Brokers: ports[1], Replica: ear.Addr().(*net.TCPAddr).Port}
+	_, _ = fmt.Sscan(gossip, &at.Gossip) // it is a number
+	spec, err := a.spec(l, secret, at, folder)
+	if err != nil {
+		return err
+	}
+	k := &keeper{
+		spec: spec, self: l.Host, hello: map[string]control.AgentHello{}, gone: map[string]string{},
+		news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
+	}
+	return k.run(a, l, secret, at, ear, hosts, folder)
+}
+
+// spec says hello to the launcher, fetches the job's files, and returns what it is told.
+func (a JobAgent) spec(l letter, secret [control.SecretBytes]byte, at keeperAddr, folder string) (spec keepSpec, err error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), keepWithin, errors.New("the launcher has not said what to keep"))
+	defer cancel()
+	c, err := control.Dial(ctx, control.Env{Job: l.Job, Broker: l.Broker, Member: "keeper " + l.Host, Host: l.Host}, secret)
+	if err != nil {
+		return spec, err
+	}
+	defer func() { _ = c.Close() }() // the launcher has all it needs
+	own, err := json.Marshal(at)
+	if err != nil {
+		return spec, err
+	}
+	hello := control.AgentHello{PID: os.Getpid(), Addr: string(own), Now: float64(time.Now().UnixMicro()) / 1e6}
+	if err := c.News(ctx, control.AgentNews{Host: l.Host, Hello: &hello}); err != nil {
+		return spec, err
+	}
+	if _, err := fmt.Fprintln(a.Out, AgentReady); err != nil {
+		return spec, fmt.Errorf("standard output: %w", err)
+	}
+	orders, err := c.Orders(ctx, l.Host, 0)
+	if err != nil {
+		return spec, err
+	}
+	if len(orders) == 0 || orders[0].Keep == nil {
+		return spec, errEnded
+	}
+	if err := json.Unmarshal(orders[0].Keep, &spec); err != nil {
+		return spec, fmt.Errorf("what to keep: %w", err)
+	}
+	h := &hostAgent{host: l.Host, client: c, folder: folder, ctx: ctx, cache: programCache()}
+	if spec.Digest != "" {
+		if spec.program, err = h.program(control.StartOrder{Path: spec.Path, Digest: spec.Digest}); err != nil {
+			return spec, err
+		}
+	}
+	for _, f := range spec.Files {
+		if err := h.fetch(f.Digest, filepath.Join(folder, f.Digest), 0o600); err != nil {
+			return spec, err
+		}
+	}
+	return spec, c.News(ctx, control.AgentNews{Host: l.Host, Kept: true})
+}
+
+// run keeps the job.
+func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at keeperAddr, ear net.Listener, hosts *membership.Membership, folder string) (err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var routes []string
+	members := map[string]string{}
+	for i, o := range k.spec.Keepers {
+		if o.Host != l.Host {
+			routes = append(routes, o.at(o.Brokers))
+		}
+		if i < k.spec.First {
+			members[o.Host] = o.at(o.Replica)
+		}
+	}
+	if _, first := members[l.Host]; first {
+		k.knows.Store(true)
+	} else {
+		members = nil // it is added when one of them is lost
+	}
+	b, err := startBrokerAmong(ctx, at.Addr, at.Broker, secret, brokers{l.Host, at.Brokers, routes})
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	nc, err := b.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = null.Close() }() // nothing is kept there
+	out, err := newOutput(newSink(null), newSink(null), k.spec.Options.Output, false, false)
+	if err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	defer func() { _ = out.close() }() // nobody waits for it
+	k.l = &launch{
+		Options: k.spec.Options, job: l.Job, host: keepersName, began: k.spec.Began, broker: k.spec.brokers(), out: out,
+		bin: binary{path: k.spec.Path, source: k.spec.Source}, digest: k.spec.Digest, files: k.spec.Files, dir: k.spec.Dir,
+		sites: &sites{names: k.spec.Names, capacity: k.spec.Capacity, placed: k.spec.Placed, hello: k.hello},
+	}
+	k.store = rendezvous.NewMemory()
+	hub, err := control.NewSharedHub(nc, l.Job, k.store, voice{k.hear}, k.role)
+	if err != nil {
+		return err
+	}
+	defer func() { k.leads.Store(false); _ = hub.Close() }() // the other keepers tell
+	k.hub = hub
+	if k.agents, err = hub.ServeAgents(k.heard); err != nil {
+		return err
+	}
+	for _, path := range k.spec.offers(folder) {
+		if _, err := k.agents.Offer(path); err != nil {
+			return err
+		}
+	}
+	if k.desk, err = k.l.openDesk(folder, hub, k.stop); err != nil {
+		return err
+	}
+	defer k.desk.backlog.close()
+	s := newSupervisor()
+	s.story = k.desk.story
+	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
+	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
+	if k.spec.Options.Metrics != "" {
+		s.metrics = &metricsFile{holds: true}
+	}
+	k.s = s
+	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing), hub.ServeKeepers(k.keepers)); err != nil {
+		return err
+	}
+	config := replica.Config{Self: l.Host, Members: members, Listener: ear, Seed: control.ReplicaKey(secret), Machine: k}
+	if len(k.spec.Keepers) == 1 {
+		config.Listener = nil // there is nobody to hear
+	}
+	group, err := replica.Start(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = group.Close() }() // the others go on
+	k.group.Store(group)
+	if err := hosts.Join(ctx, k.others(k.spec.list(func(o keeperAddr) int { return o.Gossip }), hosts.Addr())...); err != nil && len(k.spec.Keepers) > 1 {
+		return err
+	}
+	entry, err := joblist.Enter(a.Runtime, joblist.Entry{
+		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(), Seed: control.BrokerSeed(secret), Keeper: l.Host,
+		Started: k.spec.Began, Command: quote(append([]string{"gorun"}, k.spec.Options.Command...)), Folder: folder,
+	})
+	if err != nil {
+		return err
+	}
+	defer entry.Leave()
+	defer k.write(false)
+	return k.watch(ctx, a, hosts)
+}
+
+// keepersName is what stands for the launcher's host in a job without a launcher.
+const keepersName = "keepers"
+
+// others leaves out this one.
+func (k *keeper) others(addrs []string, own string) []string {
+	return slices.DeleteFunc(addrs, func(a string) bool { return a == own })
+}
+
+// offers is the files that agents may fetch.
+func (s *keepSpec) offers(folder string) []string {
+	var all []string
+	if s.Digest != "" {
+		all = append(all, s.program)
+	}
+	for _, f := range s.Files {
+		all = append(all, filepath.Join(folder, f.Digest))
+	}
+	return all
+}
+
+// watch is the keeper's loop.
+func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Membership) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	reports := time.NewTicker(reportEvery)
+	defer reports.Stop()
+	lonely, linger := time.Now(), (<-chan time.Time)(nil)
+	over := k.over
+	turns := make(chan bool)
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	following.Go(func() { k.follow(ctx, turns) })
+	for {
+		timer.Reset(k.untilDeadline())
+		select {
+		case lead := <-turns:
+			k.write(lead)
+			if lead {
+				k.succeed(ctx)
+			}
+		case h, ok := <-hosts.Sightings():
+			if ok {
+				k.sight(ctx, h)
+			}
+		case <-timer.C:
+			_ = k.propose(evTick{}) // who leads then does
+		case <-reports.C:
+			k.tellReports()
+			if k.group.Load().Leader() != "" || linger != nil {
+				lonely = time.Now()
+			} else if time.Since(lonely) > lonelyFor {
+				return fmt.Errorf("the other keepers of job %s are out of reach since %v", k.l.job, lonelyFor)
+			}
+		case <-k.changed:
+		case <-over:
+			over = nil
+			linger = time.After(keptFor)
+			k.conclude()
+		case <-linger:
+			return nil
+		case s := <-a.Signals:
+			if _, ok := s.(syscall.Signal); ok {
+				return nil // the others go on
+			}
+		}
+	}
+}
+
+// role is this keeper's part among all.
+func (k *keeper) role() control.Role {
+	switch g := k.group.Load(); {
+	case k.leads.Load():
+		return control.Leads
+	case !k.knows.Load():
+		return control.Absent
+	case g == nil || g.Leader() == "":
+		return control.Leaderless
+	}
+	return control.Follows
+}
+
+// follow tells when this keeper leads, and when no more.
+func (k *keeper) follow(ctx context.Context, turns chan<- bool) {
+	tell := func(lead bool) bool {
+		select {
+		case turns <- lead:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for {
+		term, err := k.group.Load().Lead(ctx)
+		if err != nil {
+			return // the keeper ends
+		}
+		k.leads.Store(true)
+		_ = k.hub.Turn() // else who waits asks again after its bound
+		if !tell(true) {
+			return
+		}
+		select {
+		case <-term.Done():
+		case <-ctx.Done():
+			return
+		}
+		k.leads.Store(false)
+		if !tell(false) {
+			return
+		}
+	}
+}
+
+// conclude writes the verdict, if this keeper leads.
+func (k *keeper) conclude() {
+	k.mu.Lock()
+	v, at := k.verdict(), k.at
+	k.mu.Unlock()
+	if !v.OK && v.Saved != "" {
+		v.Resume = k.l.resume()
+	}
+	k.desk.story.over(v, at)
+	k.desk.backlog.end()
+	if k.l.Verdict != "" && k.leads.Load() {
+		if err := v.write(k.l.Verdict); err != nil {
+			k.l.out.note(err.Error())
+		}
+	}
+}
+
+// verdict is how the job has ended. It is called with mu held.
+func (k *keeper) verdict() Verdict {
+	if k.s.job == nil {
+		return Verdict{Job: k.l.job, Status: control.StatusTemporary, Cause: &Cause{Rank: -1, Host: keepersName, Kind: control.KindStopped, Detail: "was ended before it began"}}
+	}
+	return k.s.job.verdict(k.at)
+}
+
+// write has this keeper, and no other, write the metrics, or leaves it to another.
+func (k *keeper) write(lead bool) {
+	if k.l.Metrics == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := k.s.metrics.yield()
+	if lead {
+		begins := k.seq == 0 && !k.l.Checkpoint.Resume
+		err = errors.Join(err, k.s.metrics.take(k.l.Metrics, begins))
+	}
+	if err != nil {
+		k.l.out.note("--metrics: " + err.Error())
+	}
+}
+
+// succeed begins to lead: it tells the others what happened while nobody led.
+func (k *keeper) succeed(ctx context.Context) {
+	k.mu.Lock()
+	gone := make(map[string]string, len(k.gone))
+	for host, why := range k.gone {
+		gone[host] = why
+	}
+	k.mu.Unlock()
+	for host, why := range gone {
+		k.lost(ctx, host, why)
+	}
+	_ = k.propose(evTick{}) // something may be overdue
+}
+
+// sight takes in what gossip says of a host.
+func (k *keeper) sight(ctx context.Context, h membership.Sighting) {
+	why := ""
+	switch h.State {
+	case rendezvous.Dead:
+		why = "it doesn't answer any more"
+	case rendezvous.Leaving:
+		why = "its agent has left"
+	}
+	k.mu.Lock()
+	if why != "" {
+		k.gone[h.Host] = why
+	} else {
+		delete(k.gone, h.Host)
+	}
+	k.mu.Unlock()
+	if why != "" && k.leads.Load() {
+		k.lost(ctx, h.Host, why)
+	}
+}
+
+// lost tells the others that a host is gone, or has another keeper take the place of one
+// that is.
+func (k *keeper) lost(ctx context.Context, host, why string) {
+	name, keeps := strings.CutPrefix(host, "keeper.")
+	if !keeps {
+		_ = k.propose(evHostLost{host, why}) // or the next to lead does
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeWithin)
+	defer cancel()
+	if k.group.Load().Remove(ctx, name) != nil { // it was none, or not for this one to do
+		return
+	}
+	for _, o := range k.spec.Keepers[k.spec.First:] {
+		k.mu.Lock()
+		_, gone := k.gone["keeper."+o.Host]
+		k.mu.Unlock()
+		if !gone && k.group.Load().Add(ctx, o.Host, o.at(o.Replica)) == nil {
+			return
+		}
+	}
+}
+
+// now is the job's time: that of the newest record, and what has passed since. Clocks of
+// different hosts don't agree.
+func (k *keeper) now() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.at.IsZero() {
+		return time.Now().Round(0)
+	}
+	return k.at.Add(time.Since(k.applied))
+}
+
+// propose has all keepers know of an event, this one if it leads.
+func (k *keeper) propose(e event) error { return k.record(recordOf(e, k.now())) }
+
+func (k *keeper) record(r record) error {
+	if !k.leads.Load() {
+		return control.ErrElsewhere
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), proposeWithin)
+	defer cancel()
+	if _, err := k.group.Load().Propose(ctx, r.encode()); err != nil {
+		return control.ErrElsewhere // who said it says it again, to who leads then
+	}
+	return nil
+}
+
+// hear takes in what a worker says.
+func (k *keeper) hear(e event) error {
+	r, ok := e.(evReported)
+	if !ok {
+		if _, last := e.(evFinished); last {
+			k.tellReports() // so that all know how far it came
+		}
+		return k.propose(e)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil {
+		return nil
+	}
+	k.s.report(r.report)
+	k.news[r.report.Member] = r.report
+	if c := k.s.job.members[r.report.Member]; c != nil {
+		c.step = max(c.step, r.report.Step) // for people: nothing is decided by it
+	}
+	return nil
+}
+
+// stop passes on that somebody wants the job to stop.
+func (k *keeper) stop(e event) error { return k.propose(e) }
+
+// tellReports has the others know how far the ranks are. They know what is reported
+// themselves; what follows from it has to be decided by all on the same grounds.
+func (k *keeper) tellReports() {
+	k.mu.Lock()
+	var last *control.Report
+	for _, r := range k.news {
+		if last == nil || r.Step > last.Step {
+			last = &r
+		}
+	}
+	clear(k.news)
+	k.mu.Unlock()
+	if last != nil {
+		_ = k.propose(evReported{*last}) // the next one says more
+	}
+}
+
+// heard takes in what an agent says.
+func (k *keeper) heard(n control.AgentNews) error {
+	switch {
+	case n.Output != nil:
+		k.l.out.lines(n.Output.Error, n.Output.Rank, n.Output.Raw, n.Output.Shown)
+		return nil
+	case n.Hello != nil:
+		return k.record(record{At: k.now(), Agent: &n})
+	}
+	if e := eventOf(n); e != nil {
+		return k.propose(e)
+	}
+	return nil
+}
+
+// Apply takes in a record, as all keepers do.
+func (k *keeper) Apply(_ uint64, entry []byte) any {
+	r, err := decodeRecord(entry)
+	if err != nil {
+		return err // of a keeper that is none of this version's: no letter has told it
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.apply(r)
+	return nil
+}
+
+func (k *keeper) apply(r record) {
+	if r.At.Before(k.at) {
+		r.At = k.at
+	}
+	k.seq++
+	r.Seq = max(r.Seq, k.seq)
+	k.seq, k.at, k.applied = r.Seq, r.At, time.Now()
+	k.knows.Store(true)
+	k.history.add(r)
+	now := func() time.Time { return r.At }
+	var acts []act
+	switch {
+	case k.isOver():
+	case k.s.job != nil:
+		acts = k.s.decide(r.event(), r.At)
+	case r.Agent != nil && r.Agent.Hello != nil:
+		k.hello[r.Agent.Host] = *r.Agent.Hello
+		if len(k.waitsFor()) == 0 {
+			k.l.out.note(k.spec.Shown)
+			k.desk.story.begin(k.l.NP, len(k.spec.Names), quote(append([]string{"gorun"}, k.l.Command...)), r.At)
+			k.s.begin(newJob(k.l.rules(), r.At))
+			acts = k.s.job.begin(r.At)
+		}
+	case r.Signal != nil:
+		k.end()
+	}
+	k.s.act(context.Background(), acts, now)
+	if k.s.job != nil && k.s.job.phase == over && !k.isOver() {
+		k.s.completed(k.s.ledger.rest())
+		k.end()
+	}
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// end has all agents end. It is called with mu held.
+func (k *keeper) end() {
+	for _, host := range k.spec.Names {
+		k.agents.Order(host, control.AgentOrder{End: true})
+	}
+	close(k.over)
+}
+
+func (k *keeper) isOver() bool {
+	select {
+	case <-k.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// Snapshot is all records so far.
+func (k *keeper) Snapshot() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return json.Marshal(k.history)
+}
+
+// Restore takes in the records that this keeper has missed.
+func (k *keeper) Restore(snapshot []byte) error {
+	var all history
+	if err := json.Unmarshal(snapshot, &all); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range all {
+		if r.Seq > k.seq {
+			k.apply(r)
+		}
+	}
+	return nil
+}
+
+// untilDeadline is how long the job has nothing to do without an event.
+func (k *keeper) untilDeadline() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil || k.isOver() || !k.leads.Load() {
+		return time.Hour
+	}
+	d := k.s.job.deadline()
+	if d.IsZero() {
+		return time.Hour
+	}
+	return max(d.Sub(k.at.Add(time.Since(k.applied))), time.Millisecond)
+}
+
+// ps is the state for gorun ps.
+func (k *keeper) ps() any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil || k.isOver() {
+		return []RankState{}
+	}
+	return k.s.ranks()
+}
+
+// waitsFor is the hosts that have not said hello. It is called with mu held.
+func (k *keeper) waitsFor() []string {
+	missing := []string{}
+	for _, host := range k.spec.Names {
+		if _, there := k.hello[host]; !there {
+			missing = append(missing, host)
+		}
+	}
+	return missing
+}
+
+func (k *keeper) missing() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.waitsFor()
+}
+
+// keepers tells who keeps the job.
+func (k *keeper) keepers() control.Keepers {
+	all := control.Keepers{End: k.desk.story.ending()}
+	if g := k.group.Load(); g != nil {
+		all.Leader = g.Leader()
+		for host := range g.Members() {
+			all.Hosts = append(all.Hosts, host)
+		}
+		slices.Sort(all.Hosts)
+	}
+	return all
+}

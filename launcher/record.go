@@ -1,0 +1,155 @@
+package launcher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
+)
+
+// record is an event, and when it happened, as the replicas of a job hold it: one of the
+// pointers is set, or none where only time has passed.
+type record struct {
+	Seq        uint64             `json:"seq,omitempty"` // from 1, known once it is held
+	At         time.Time          `json:"at"`
+	Agent      *control.AgentNews `json:"agent,omitempty"`
+	Registered *rendezvous.Member `json:"registered,omitempty"`
+	Reported   *control.Report    `json:"reported,omitempty"`
+	Failed     *control.Failure   `json:"failed,omitempty"`
+	Finished   *control.Finish    `json:"finished,omitempty"`
+	Saved      *control.Saved     `json:"saved,omitempty"`
+	Stranded   *control.Stranded  `json:"stranded,omitempty"`
+	Said       *said              `json:"said,omitempty"`
+	HostLost   *hostLoss          `json:"host_lost,omitempty"`
+	Signal     *signalRecord      `json:"signal,omitempty"`
+	Resize     int                `json:"resize,omitempty"`
+	Broken     string             `json:"broken,omitempty"`
+}
+
+type said struct {
+	Member string `json:"member"`
+	Line   string `json:"line"`
+}
+
+type hostLoss struct {
+	Host string `json:"host"`
+	Why  string `json:"why"`
+}
+
+type signalRecord struct {
+	Signal  int    `json:"signal"`
+	Relayed bool   `json:"relayed,omitempty"`
+	By      string `json:"by,omitempty"`
+	Now     bool   `json:"now,omitempty"`
+}
+
+// recordOf is an event as replicas hold it.
+func recordOf(e event, at time.Time) record {
+	r := record{At: at}
+	switch e := e.(type) {
+	case evRegistered:
+		r.Registered = &e.member
+	case evReported:
+		r.Reported = &e.report
+	case evFailed:
+		r.Failed = &e.failure
+	case evFinished:
+		r.Finished = &e.finish
+	case evSaved:
+		r.Saved = &e.saved
+	case evStranded:
+		r.Stranded = &e.stranded
+	case evSaid:
+		r.Said = &said{e.member, e.line}
+	case evHostLost:
+		r.HostLost = &hostLoss{e.host, e.why}
+	case evSignal:
+		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
+	case evResize:
+		r.Resize = e.np
+	case evBroken:
+		r.Broken = e.err.Error()
+	case evTick:
+	default:
+		r.Agent = newsOf(e)
+	}
+	return r
+}
+
+// event is recordOf's inverse.
+func (r record) event() event {
+	switch {
+	case r.Agent != nil:
+		return eventOf(*r.Agent)
+	case r.Registered != nil:
+		return evRegistered{*r.Registered}
+	case r.Reported != nil:
+		return evReported{*r.Reported}
+	case r.Failed != nil:
+		return evFailed{*r.Failed}
+	case r.Finished != nil:
+		return evFinished{*r.Finished}
+	case r.Saved != nil:
+		return evSaved{*r.Saved}
+	case r.Stranded != nil:
+		return evStranded{*r.Stranded}
+	case r.Said != nil:
+		return evSaid{r.Said.Member, r.Said.Line}
+	case r.HostLost != nil:
+		return evHostLost{r.HostLost.Host, r.HostLost.Why}
+	case r.Signal != nil:
+		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
+	case r.Resize > 0:
+		return evResize{r.Resize}
+	case r.Broken != "":
+		return evBroken{errors.New(r.Broken)}
+	}
+	return evTick{}
+}
+
+func (r record) encode() []byte {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic("launcher: record: " + err.Error()) // words and numbers
+	}
+	return data
+}
+
+func decodeRecord(data []byte) (r record, err error) {
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("record of an event: %w", err)
+	}
+	return r, nil
+}
+
+// history is all that a job was told, so that who reads it from the start knows what who was
+// told knows. Of reports, and of checkpoints, between two decisions it keeps the last: a job
+// that runs for weeks has a short one.
+type history []record
+
+func (h *history) add(r record) {
+	if r.idle() {
+		for i := len(*h) - 1; i >= 0 && (*h)[i].idle(); i-- {
+			if r.voids((*h)[i]) {
+				*h = append((*h)[:i], (*h)[i+1:]...)
+				break
+			}
+		}
+	}
+	*h = append(*h, r)
+}
+
+// idle says whether nothing was decided on this record.
+func (r record) idle() bool { return r.Reported != nil || r.Saved != nil }
+
+// voids says whether nothing is known from another, earlier record that isn't from this one.
+func (r record) voids(o record) bool {
+	if r.Saved != nil {
+		return o.Saved != nil
+	}
+	return o.Reported != nil && o.Reported.Member == r.Reported.Member && o.Reported.Step <= r.Reported.Step && o.Reported.Epoch <= r.Reported.Epoch
+}

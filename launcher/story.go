@@ -1,0 +1,178 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
+)
+
+// storyEvents is how many events are kept; the oldest go. An answer takes up to storyAnswer.
+const (
+	storyEvents = 4096
+	storyAnswer = 256
+)
+
+// story is what has happened to a job, an event at a time, for who asks later or from
+// elsewhere. Events are numbered from 0. A nil story takes nothing down.
+type story struct {
+	job  string
+	lost map[string]bool // hosts; used by see only
+
+	mu     sync.Mutex
+	first  uint64 // number of the oldest that is kept
+	events []control.Event
+	more   chan struct{}
+	end    *control.End
+}
+
+func newStory(job string) *story { return &story{job: job, lost: map[string]bool{}} }
+
+// see takes down what an event was to a job that has just handled it, and what it decided.
+func (s *story) see(e event, acts []act, j *job, now time.Time) {
+	if s == nil {
+		return
+	}
+	of := func(kind string) control.Event {
+		return control.Event{T: unixSeconds(now), Job: s.job, Event: kind, Generation: j.gen.ID, Size: len(j.gen.Members), Step: j.steps, Rank: -1}
+	}
+	switch e := e.(type) {
+	case evDrained:
+		if c := j.members[e.member]; c != nil && (c.remedy != "" || j.cause != nil && j.cause.member == c.member) {
+			cause, _ := causeOf(c, j.steps)
+			lost := of(control.EventRankLost)
+			lost.Rank, lost.Host, lost.Detail = c.rank, c.host, oneLine(cause.String())+": "+c.remedy
+			if c.remedy == "" {
+				lost.Detail = oneLine(cause.String()) + ": the job ends"
+			}
+			s.add(lost)
+		}
+	case evHostLost:
+		if slices.Contains(j.Sites, e.host) && !s.lost[e.host] {
+			s.lost[e.host] = true
+			lost := of(control.EventHostLost)
+			lost.Host, lost.Detail = e.host, oneLine(e.why)
+			if told := noteOf(acts, "host "+e.host+" was lost: "); told != "" {
+				lost.Detail = told
+			}
+			s.add(lost)
+		}
+	case evSaved:
+		saved := of(control.EventSaved)
+		saved.Step, saved.Detail = e.saved.Step, oneLine(e.saved.Path)
+		s.add(saved)
+	case evSignal:
+		stop := of(control.EventStop)
+		stop.Detail = e.asked()
+		s.add(stop)
+	}
+	for _, a := range acts {
+		if c, ok := a.(actCommit); ok {
+			next := of(control.EventGeneration)
+			if c.next.Done {
+				next.Event = control.EventFinished
+			}
+			next.Generation, next.Size, next.Detail = c.next.ID, len(c.next.Members), c.next.Why
+			s.add(next)
+		}
+	}
+}
+
+// noteOf is what a note among acts says after the words it begins with; "" for no such note.
+func noteOf(acts []act, begins string) string {
+	for _, a := range acts {
+		if n, ok := a.(actNote); ok && strings.HasPrefix(n.line, begins) {
+			return n.line[len(begins):]
+		}
+	}
+	return ""
+}
+
+// begin takes down that a job has started.
+func (s *story) begin(size, hosts int, command string, now time.Time) {
+	s.add(control.Event{
+		T: unixSeconds(now), Job: s.job, Event: control.EventStarted, Size: size, Rank: -1,
+		Detail: fmt.Sprintf("%s on %s: %s", plural(size, "rank"), plural(hosts, "host"), oneLine(command)),
+	})
+}
+
+// over takes down how the job has ended. Nothing happens after it.
+func (s *story) over(v Verdict, now time.Time) {
+	end := &control.End{OK: v.OK, Status: v.Status, Line: v.Line()}
+	e := control.Event{
+		T: unixSeconds(now), Job: s.job, Event: control.EventEnd, Generation: v.Generations, Step: v.Steps, Rank: -1,
+		Status: &end.Status, Detail: end.Line,
+	}
+	if v.Cause != nil {
+		e.Rank, e.Host = v.Cause.Rank, v.Cause.Host
+	}
+	if v.OK && e.Detail == "" {
+		e.Detail = "every rank has ended with status 0"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = end
+	s.append(e)
+}
+
+func (s *story) add(e control.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.append(e)
+}
+
+// append adds an event, under mu.
+func (s *story) append(e control.Event) {
+	if len(s.events) == storyEvents {
+		s.events = slices.Delete(s.events, 0, 1)
+		s.first++
+	}
+	s.events = append(s.events, e)
+	if s.more != nil {
+		close(s.more)
+		s.more = nil
+	}
+}
+
+// ending is how the job has ended; nil as long as it has not.
+func (s *story) ending() *control.End {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.end
+}
+
+// read waits until there is the event with the number from, the job has ended or ctx has,
+// and returns what there is.
+func (s *story) read(ctx context.Context, from uint64) control.EventsReply {
+	s.mu.Lock()
+	for from >= s.first+uint64(len(s.events)) && s.end == nil && ctx.Err() == nil {
+		if s.more == nil {
+			s.more = make(chan struct{})
+		}
+		more := s.more
+		s.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	after := s.first + uint64(len(s.events))
+	begin := min(max(from, s.first), after) // who took over from another launcher may have fewer
+	r := control.EventsReply{Next: min(begin+storyAnswer, after)}
+	if begin > from {
+		r.Missed = begin - from
+	}
+	r.Events = slices.Clone(s.events[begin-s.first : r.Next-s.first])
+	if r.Next == after {
+		r.End = s.end
+	}
+	return r
+}
+
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }

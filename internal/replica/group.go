@@ -19,7 +19,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,8 +103,8 @@ func (g *Group) startRaft(cfg Config, logger hclog.Logger, notify chan<- bool) e
 	g.log = raft.NewInmemStore()
 	if len(cfg.Members) > 0 {
 		var first raft.Configuration
-		for name, addr := range cfg.Members {
-			first.Servers = append(first.Servers, raft.Server{ID: raft.ServerID(name), Address: raft.ServerAddress(addr)})
+		for _, name := range slices.Sorted(maps.Keys(cfg.Members)) { // alike on all members
+			first.Servers = append(first.Servers, raft.Server{ID: raft.ServerID(name), Address: raft.ServerAddress(cfg.Members[name])})
 		}
 		if err := raft.BootstrapCluster(config, g.log, g.log, snaps, g.wire, first); err != nil {
 			return err
@@ -145,7 +147,7 @@ func (g *Group) follow(notify <-chan bool) {
 				g.terms.over(ErrNotLeader)
 				continue
 			}
-			g.wire.setPatient(true)
+			g.wire.beginTerm()
 			number := g.terms.announce()
 			if g.enter() {
 				go func() {

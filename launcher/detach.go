@@ -72,9 +72,10 @@ func (l *launch) detach(signals <-chan os.Signal) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
+	l.brokers = spec.brokers
 	agents := newCrew(l, ended, map[string]control.AgentHello{}, len(l.sites.others))
 	defer agents.close()
-	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
+	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(""), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
 	if len(failed) > 0 {
 		return Verdict{}, first(ctx, failed.refusal())
 	}
@@ -179,7 +180,7 @@ func (l *launch) begun(ctx context.Context, spec keepSpec, secret [control.Secre
 	defer cancel()
 	var last error
 	for {
-		last = askBegun(ctx, spec.brokers(), control.BrokerSeed(secret), l.job)
+		last = askBegun(ctx, spec.brokers(""), control.BrokerSeed(secret), l.job)
 		if last == nil {
 			return nil
 		}

@@ -294,6 +294,9 @@ func (c *crew) boot(ctx context.Context, names []string, l letter) (failed failu
 		all.Go(func() {
 			l := l
 			l.Host = host
+			if c.launch.brokers != nil {
+				l.Broker = c.launch.brokers(host)
+			}
 			found[i] = c.bootOne(ctx, reach.Each, []string{host}, l)
 		})
 	}

@@ -88,8 +88,14 @@ func (s *keepSpec) list(port func(keeperAddr) int) []string {
 	return all
 }
 
-func (s *keepSpec) brokers() string {
-	return strings.Join(s.list(func(k keeperAddr) int { return k.Broker }), ",")
+// brokers is the addresses of all brokers, that on a host first: whoever is on that host is
+// not cut off by the loss of another.
+func (s *keepSpec) brokers(host string) string {
+	all := s.list(func(k keeperAddr) int { return k.Broker })
+	if i := slices.IndexFunc(s.Keepers, func(k keeperAddr) bool { return k.Host == host }); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
+	return strings.Join(all, ",")
 }
 
 func (s *keepSpec) gossip() string {
@@ -231,7 +237,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer func() { _ = out.close() }() // nobody waits for it
 	k.l = &launch{
-		Options: k.spec.Options, job: l.Job, host: keepersName, began: k.spec.Began, broker: k.spec.brokers(), out: out,
+		Options: k.spec.Options, job: l.Job, host: keepersName, began: k.spec.Began, broker: k.spec.brokers(""), brokers: k.spec.brokers, out: out,
 		bin: binary{path: k.spec.Path, source: k.spec.Source}, digest: k.spec.Digest, files: k.spec.Files, dir: k.spec.Dir,
 		sites: &sites{names: k.spec.Names, capacity: k.spec.Capacity, placed: k.spec.Placed, hello: k.hello},
 	}
@@ -278,7 +284,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 		return err
 	}
 	entry, err := joblist.Enter(a.Runtime, joblist.Entry{
-		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(), Seed: control.BrokerSeed(secret), Keeper: l.Host,
+		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(l.Host), Seed: control.BrokerSeed(secret), Keeper: l.Host,
 		Started: k.spec.Began, Command: k.command(), Folder: folder,
 	})
 	if err != nil {

@@ -18,7 +18,7 @@ func (l *launch) order(a actStart) (order, error) {
 		return order{}, err
 	}
 	env := control.Env{
-		Job: l.job, Broker: l.broker, Member: a.member, Host: a.place.host, Slot: a.slot, Bind: l.addrOf(a.place.host),
+		Job: l.job, Broker: l.brokersFor(a.place.host), Member: a.member, Host: a.place.host, Slot: a.slot, Bind: l.addrOf(a.place.host),
 		SecretFD: 3, Checkpoint: l.Checkpoint,
 		Rank: a.slot, LocalRank: a.place.localRank, WorldSize: a.place.worldSize, LocalWorldSize: a.place.localSize,
 		CrossRank: a.place.hostRank, CrossSize: a.place.hostsInUse,
@@ -39,6 +39,14 @@ func (l *launch) order(a actStart) (order, error) {
 	}
 	o.dir = l.dir
 	return o, nil
+}
+
+// brokersFor is where the ranks of a host reach the job's broker, or brokers.
+func (l *launch) brokersFor(host string) string {
+	if l.brokers == nil {
+		return l.broker
+	}
+	return l.brokers(host)
 }
 
 // addrOf is the address that a host's part of the job listens on.

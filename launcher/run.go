@@ -54,17 +54,18 @@ func Run(o Options, signals <-chan os.Signal) int {
 // launch is one call of Run.
 type launch struct {
 	Options
-	job    string
-	host   string
-	began  time.Time
-	bin    binary
-	broker string
-	ports  map[int]int // by attempt of a gang
-	out    *output
-	sites  *sites
-	digest string         // of the program, where other hosts fetch it
-	files  []control.File // that they fetch too
-	dir    string         // that ranks run in
+	job     string
+	host    string
+	began   time.Time
+	bin     binary
+	broker  string
+	brokers func(host string) string // of which there are several; nil where there is one
+	ports   map[int]int              // by attempt of a gang
+	out     *output
+	sites   *sites
+	digest  string         // of the program, where other hosts fetch it
+	files   []control.File // that they fetch too
+	dir     string         // that ranks run in
 }
 
 // run does all of Run but telling the verdict.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +80,8 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		nats.Name(c.env.Member),
 		Login(BrokerSeed(secret)),
 		nats.Timeout(2 * time.Second), // with TLS, where many start at once
-		nats.PingInterval(2 * time.Second),
+		nats.DontRandomize(),          // the nearest comes first
+		nats.PingInterval(pingEvery(c.env.Broker)),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
 		nats.CustomReconnectDelay(pause),
@@ -109,6 +111,15 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 				c.env.Broker, c.env.Job, err, context.Cause(ctx))
 		}
 	}
+}
+
+// pingEvery is how often a broker that is silent is looked at. Where there are others, a lost
+// one is to be left soon.
+func pingEvery(brokers string) time.Duration {
+	if strings.Contains(brokers, ",") {
+		return 500 * time.Millisecond
+	}
+	return 2 * time.Second
 }
 
 // listen subscribes to commands and asks for the one in force.

@@ -22,7 +22,6 @@ var layout = rules{
 	"internal/pinned":      {},
 	"internal/replica":     {"internal/pinned"},
 	"internal/wiretap":     {},
-	"internal/replica":     {"internal/pinned"},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},

@@ -14,9 +14,9 @@ import (
 const (
 	// gatherFor lets lines come together that a held request is answered with.
 	gatherFor = 20 * time.Millisecond
-	// lingerFor is how long a launcher whose job has ended waits for those who follow it to
+	// stayFor is how long a launcher whose job has ended waits for those who follow it to
 	// hear the rest and leave, and how recently they must have asked.
-	lingerFor = time.Second
+	stayFor = 2 * time.Second
 )
 
 // desk answers those who ask about a job, or ask it to stop, from other processes. Nobody
@@ -103,7 +103,8 @@ func (d *desk) events(ctx context.Context, q control.EventsRequest) control.Even
 // stop passes on that somebody wants the job to stop.
 func (d *desk) stop(q control.StopRequest) (control.StopReply, error) {
 	by := cmp.Or(oneLine(q.By[:min(len(q.By), 128)]), "somebody")
-	return control.StopReply{Grace: d.grace}, d.tell(evSignal{signal: syscall.SIGTERM, by: by, now: q.Now})
+	err := d.tell(evSignal{signal: syscall.SIGTERM, by: by, now: q.Now})
+	return control.StopReply{Grace: d.grace}, err
 }
 
 // follow notes that a follower is waiting for an answer. The caller says when it has one.
@@ -136,12 +137,17 @@ func (d *desk) leave(name string) {
 	d.changed = make(chan struct{})
 }
 
+// finish tells all how the job has ended.
+func (d *desk) finish(v Verdict, now time.Time) {
+	d.story.over(v, now)
+	d.backlog.end()
+}
+
 // close tells all how the job has ended, and waits a moment for those who follow it to have
 // heard of it.
 func (d *desk) close(v Verdict) {
-	d.story.over(v, time.Now())
-	d.backlog.end()
-	late := time.NewTimer(lingerFor)
+	d.finish(v, time.Now())
+	late := time.NewTimer(stayFor)
 	defer late.Stop()
 	for {
 		some, changed := d.following()
@@ -162,7 +168,7 @@ func (d *desk) following() (some bool, changed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, f := range d.followers {
-		if f.held == 0 && time.Since(f.seen) > lingerFor {
+		if f.held == 0 && time.Since(f.seen) > stayFor {
 			delete(d.followers, name)
 		}
 	}

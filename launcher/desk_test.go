@@ -214,15 +214,15 @@ func TestTheEndWaitsForNobodyWhoSleeps(t *testing.T) {
 		defer s.mu.Unlock()
 		s.followers[v.Name()] = &follower{seen: when}
 	}
-	seen(time.Now().Add(-2 * lingerFor))
+	seen(time.Now().Add(-2 * stayFor))
 	if some, _ := s.desk.following(); some {
 		t.Error("a follower that has not asked for long is waited for")
 	}
 	seen(time.Now().Add(time.Hour)) // it has just asked, and asks no more
 	began := time.Now()
 	s.desk.close(s.ending)
-	if took := time.Since(began); took < lingerFor {
-		t.Errorf("the end took %v, want %v", took, lingerFor)
+	if took := time.Since(began); took < stayFor {
+		t.Errorf("the end took %v, want %v", took, stayFor)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestJobsThatCannotBeAsked(t *testing.T) {
 	stranger.Seed = control.BrokerSeed([control.SecretBytes]byte{9})
 	status(stranger, control.StatusAuth, "refused")
 	other := s.job
-	other.Job = "j2"
+	other.Job, other.Broker = "j2", stranger.Broker
 	status(other, control.StatusTemporary, "doesn't answer")
 
 	if _, err := Pick(nil, "j1"); err == nil || err.Error() != "job j1: no jobs are running" {

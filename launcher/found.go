@@ -113,7 +113,7 @@ func (f Found) unanswered(err error) error {
 	case errors.Is(err, control.ErrSilent):
 		r.Text = fmt.Sprintf("%s %v: it may be stopped, or its host overloaded: try again", who, err)
 	case errors.Is(err, control.ErrLost):
-		r.Text = fmt.Sprintf("%s is gone without a last word: %v", who, err)
+		r.Text = fmt.Sprintf("%s has ended, or is out of reach: %v", who, err)
 	default:
 		r.Text = fmt.Sprintf("%s: %v", who, err)
 	}

@@ -114,7 +114,7 @@ func (a JobAgent) keep(l letter) error {
 	copy(secret[:], l.Secret)
 	folder, err := os.MkdirTemp("", "gorun-"+l.Job+"-") // 0700
 	if err != nil {
-		return fmt.Errorf("folder for the job on %s: %w", l.Host, err)
+		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: "keeper." + l.Host, Bind: addr, Key: control.GossipKey(secret)})
@@ -128,19 +128,21 @@ func (a JobAgent) keep(l letter) error {
 		return fmt.Errorf("keeper on %s: %w", l.Host, err)
 	}
 	defer func() { _ = ear.Close() }() // the group's, once there is one
-	ports, err := freePortsOn(addr, 2)
+	// The broker wants to open its ports itself. Until then nobody else shall.
+	held, ports, err := holdPorts(addr, 2)
 	if err != nil {
 		return err
 	}
 	at := keeperAddr{Host: l.Host, Addr: addr, Broker: ports[0], Brokers: ports[1], Replica: ear.Addr().(*net.TCPAddr).Port}
 	_, _ = fmt.Sscan(gossip, &at.Gossip) // it is a number
 	spec, err := a.spec(l, secret, at, folder)
+	held()
 	if err != nil {
 		return err
 	}
 	k := &keeper{
 		spec: spec, self: l.Host, hello: map[string]control.AgentHello{}, gone: map[string]string{},
-		news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
+		s: newSupervisor(), news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	return k.run(a, l, secret, at, ear, hosts, folder)
 }
@@ -240,6 +242,10 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer func() { k.leads.Store(false); _ = hub.Close() }() // the other keepers tell
 	k.hub = hub
+	if k.desk, err = k.l.openDesk(folder, hub, k.propose); err != nil {
+		return err
+	}
+	defer k.desk.backlog.close()
 	if k.agents, err = hub.ServeAgents(k.heard); err != nil {
 		return err
 	}
@@ -248,18 +254,13 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 			return err
 		}
 	}
-	if k.desk, err = k.l.openDesk(folder, hub, k.stop); err != nil {
-		return err
-	}
-	defer k.desk.backlog.close()
-	s := newSupervisor()
+	s := k.s
 	s.story = k.desk.story
 	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
 		s.metrics = &metricsFile{holds: true}
 	}
-	k.s = s
 	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing), hub.ServeKeepers(k.keepers)); err != nil {
 		return err
 	}
@@ -278,7 +279,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	entry, err := joblist.Enter(a.Runtime, joblist.Entry{
 		Job: l.Job, PID: os.Getpid(), Broker: k.spec.brokers(), Seed: control.BrokerSeed(secret), Keeper: l.Host,
-		Started: k.spec.Began, Command: quote(append([]string{"gorun"}, k.spec.Options.Command...)), Folder: folder,
+		Started: k.spec.Began, Command: k.command(), Folder: folder,
 	})
 	if err != nil {
 		return err
@@ -294,6 +295,11 @@ const keepersName = "keepers"
 // others leaves out this one.
 func (k *keeper) others(addrs []string, own string) []string {
 	return slices.DeleteFunc(addrs, func(a string) bool { return a == own })
+}
+
+// command is what the job was started with.
+func (k *keeper) command() string {
+	return quote(append([]string{"gorun"}, k.spec.Options.Command...))
 }
 
 // offers is the files that agents may fetch.
@@ -403,7 +409,7 @@ func (k *keeper) follow(ctx context.Context, turns chan<- bool) {
 	}
 }
 
-// conclude writes the verdict, if this keeper leads.
+// conclude tells how the job has ended, and writes the verdict if this keeper leads.
 func (k *keeper) conclude() {
 	k.mu.Lock()
 	v, at := k.verdict(), k.at
@@ -411,8 +417,7 @@ func (k *keeper) conclude() {
 	if !v.OK && v.Saved != "" {
 		v.Resume = k.l.resume()
 	}
-	k.desk.story.over(v, at)
-	k.desk.backlog.end()
+	k.desk.finish(v, at)
 	if k.l.Verdict != "" && k.leads.Load() {
 		if err := v.write(k.l.Verdict); err != nil {
 			k.l.out.note(err.Error())
@@ -551,9 +556,6 @@ func (k *keeper) hear(e event) error {
 	return nil
 }
 
-// stop passes on that somebody wants the job to stop.
-func (k *keeper) stop(e event) error { return k.propose(e) }
-
 // tellReports has the others know how far the ranks are. They know what is reported
 // themselves; what follows from it has to be decided by all on the same grounds.
 func (k *keeper) tellReports() {
@@ -617,8 +619,8 @@ func (k *keeper) apply(r record) {
 		k.hello[r.Agent.Host] = *r.Agent.Hello
 		if len(k.waitsFor()) == 0 {
 			k.l.out.note(k.spec.Shown)
-			k.desk.story.begin(k.l.NP, len(k.spec.Names), quote(append([]string{"gorun"}, k.l.Command...)), r.At)
 			k.s.begin(newJob(k.l.rules(), r.At))
+			k.s.story.begin(k.spec.Options.NP, len(k.spec.Names), k.command(), r.At)
 			acts = k.s.job.begin(r.At)
 		}
 	case r.Signal != nil:

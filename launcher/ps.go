@@ -133,6 +133,12 @@ func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 		if j.Outside || j.Keepers.End != nil {
 			continue
 		}
+		if len(j.Ranks) == 0 {
+			if _, err := fmt.Fprintln(w, "no rank is running"); err != nil {
+				return err
+			}
+			continue
+		}
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(t, "rank\thost\tpid\tgeneration\tstep") // Flush returns the error
 		for _, r := range j.Ranks {

@@ -87,7 +87,7 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	}
 	folder, err := os.MkdirTemp("", "gorun-"+l.job+"-") // 0700
 	if err != nil {
-		return Verdict{}, refuse("folder for the job: %v", err)
+		return Verdict{}, refuse("folder for the job: %v%s", err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	l.bin, err = l.build(folder, signals)
@@ -103,6 +103,14 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 		return l.detach(signals)
 	}
 	return l.launch(folder, signals)
+}
+
+// room says what to do about a full disk.
+func room(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return ": free some, or name another folder by TMPDIR"
+	}
+	return ""
 }
 
 // means says by what gradients travel, where ranks are expected to join, and whether they can
@@ -142,9 +150,20 @@ func (l *launch) absolute() error {
 
 // build makes the program executable. A signal ends it.
 func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) {
+	ctx, done := untilSignal(signals)
+	defer done()
+	b, err := build(ctx, l.Program, folder)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return b, err
+}
+
+// untilSignal is a context that a signal ends, with errSignalled. Until done is called,
+// nobody else gets signals.
+func untilSignal(signals <-chan os.Signal) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	built := make(chan struct{})
-	watched := make(chan struct{})
+	over, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
@@ -152,17 +171,14 @@ func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) 
 			if n, ok := s.(syscall.Signal); ok {
 				cancel(errSignalled{n})
 			}
-		case <-built:
+		case <-over:
 		}
 	}()
-	b, err := build(ctx, l.Program, folder)
-	close(built)
-	<-watched
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	return ctx, func() {
+		close(over)
+		<-watched
+		cancel(nil)
 	}
-	cancel(nil)
-	return b, err
 }
 
 // launch starts the control plane and the ranks, and returns when nothing runs any more.

@@ -18,7 +18,7 @@ const maxVisits = 1 << 10
 type Steering struct {
 	Log    func(ctx context.Context, q LogRequest) LogReply
 	Events func(ctx context.Context, q EventsRequest) EventsReply
-	Stop   func(q StopRequest) (StopReply, error) // ErrElsewhere as in Handler
+	Stop   func(q StopRequest) (StopReply, error) // ErrElsewhere has it asked again
 	Leave  func(follower string)
 }
 
@@ -58,10 +58,11 @@ func (h *Hub) ServeSteering(s Steering) error {
 	return nil
 }
 
-// visits answers requests of a kind, each in a goroutine of its own, which Close joins.
+// visits answers requests of a kind, each in a goroutine of its own, which Close joins. Of
+// several hubs the one that leads answers: others may have numbered lines in another order.
 func visits[Q, R any](h *Hub, held chan struct{}, f func(context.Context, Q) (R, error)) func(*nats.Msg) {
 	return func(m *nats.Msg) {
-		if !h.leads(m) { // lines have other numbers with other hubs
+		if !h.leads(m) {
 			return
 		}
 		q, err := decode[Q](m.Data)
@@ -77,15 +78,14 @@ func visits[Q, R any](h *Hub, held chan struct{}, f func(context.Context, Q) (R,
 		}
 		h.joined.Go(func() {
 			defer func() { <-held }()
-			answer, err := f(h.ctx, q)
-			if errors.Is(err, ErrElsewhere) {
-				return
-			}
+			r, err := f(h.ctx, q)
 			var body []byte
 			if err == nil {
-				body, err = encode(answer)
+				body, err = encode(r)
 			}
 			switch {
+			case errors.Is(err, ErrElsewhere):
+				h.respond(m, steered{Code: codeBusy, Error: err.Error()})
 			case err != nil:
 				h.respond(m, steered{Code: codeBad, Error: err.Error()})
 			default:

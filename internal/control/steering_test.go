@@ -43,6 +43,7 @@ func (j *job) visit(brokers string) *Visitor {
 }
 
 func TestVisitorAsks(t *testing.T) {
+	asked := 0
 	rank, left := 3, make(chan string, 1)
 	j := steerable(t, Steering{
 		Log: func(_ context.Context, q LogRequest) LogReply {
@@ -59,6 +60,9 @@ func TestVisitorAsks(t *testing.T) {
 		Stop: func(q StopRequest) (StopReply, error) {
 			if !q.Now || q.By != "ann@h2" {
 				t.Errorf("stop request %+v", q)
+			}
+			if asked++; asked == 1 {
+				return StopReply{}, ErrElsewhere // which has it ask again
 			}
 			return StopReply{Grace: 5 * time.Second}, nil
 		},

@@ -18,7 +18,7 @@ import (
 
 const (
 	visitWithin = 2 * time.Second  // for a launcher to answer a command for the first time
-	visitAgain  = 10 * time.Second // afterwards: it may be on its way to another host
+	visitAgain  = 10 * time.Second // afterwards, and for one of several: another may take over
 	leaveWithin = time.Second
 )
 
@@ -36,7 +36,8 @@ type Visitor struct {
 	prefix string
 	name   string
 	link   link
-	met    bool // the launcher has answered
+	turned turned
+	met    bool // the launcher has answered, or is one of several that may be about to
 	known  bool // it has this visitor's name
 }
 
@@ -50,11 +51,16 @@ func Visit(ctx context.Context, job, brokers, seed string) (*Visitor, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	v := &Visitor{prefix: p, name: nuid.Next()}
+	bound, several := visitWithin, strings.Contains(brokers, ",")
+	if several {
+		bound /= 2 // each
+	}
+	v := &Visitor{prefix: p, name: nuid.Next(), met: several}
 	v.link.init()
+	v.turned.next()
 	v.nc, err = nats.Connect(brokers,
 		nats.Name("command"), Login(seed),
-		nats.Timeout(visitWithin/time.Duration(strings.Count(brokers, ",")+1)),
+		nats.Timeout(bound),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time
 		nats.CustomReconnectDelay(pause), nats.ReconnectBufSize(-1),
@@ -71,6 +77,11 @@ func Visit(ctx context.Context, job, brokers, seed string) (*Visitor, error) {
 		err = fmt.Errorf("%w within %v (%w)", ErrSilent, visitWithin, err)
 	case err != nil:
 		err = fmt.Errorf("%w at %s: %w", ErrUnreachable, brokers, err)
+	}
+	if err == nil {
+		if _, err = v.nc.Subscribe(p+subjectTurn, func(*nats.Msg) { v.turned.next() }); err != nil {
+			v.nc.Close()
+		}
 	}
 	if err != nil {
 		v.link.close()
@@ -163,9 +174,9 @@ func visit[R any](ctx context.Context, v *Visitor, subject string, q any, hold t
 	}
 }
 
-// ask repeats a request until it is answered. The launcher has two seconds to answer for
-// the first time, and ten once it has: it may be moving. hold is how long it may hold the
-// request.
+// ask repeats a request until it is answered. A launcher has two seconds to answer for the
+// first time, and ten once it has, or where there are several. hold is how long it may hold
+// the request.
 func (v *Visitor) ask(ctx context.Context, subject string, body []byte, hold time.Duration) ([]byte, error) {
 	patience := visitWithin
 	if v.met {
@@ -199,12 +210,22 @@ func (v *Visitor) ask(ctx context.Context, subject string, body []byte, hold tim
 	}
 }
 
-// attempt asks once. It ends early when the connection breaks, as the answer is lost then.
+// attempt asks once. It ends early when the connection breaks, as the answer is lost then, and
+// when it is another hub's turn to answer.
 func (v *Visitor) attempt(ctx context.Context, subject string, body []byte, within time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	stop := context.AfterFunc(v.link.current(), cancel)
 	defer stop()
+	answered := make(chan struct{})
+	defer close(answered)
+	go func(over <-chan struct{}) { // ends with the attempt
+		select {
+		case <-over:
+			cancel()
+		case <-answered:
+		}
+	}(v.turned.over())
 	m, err := v.nc.RequestWithContext(ctx, v.prefix+subject, body)
 	if err != nil {
 		return nil, err

@@ -91,10 +91,7 @@ func TestListenerTurnsStrangersOut(t *testing.T) {
 	if err := echo(t, ends, l); err != nil {
 		t.Errorf("a member in a crowd: %v", err)
 	}
-	l.mu.Lock()
-	n := len(l.strangers)
-	l.mu.Unlock()
-	if n > maxStrangers {
+	if n := l.gate.Waiting(); n > maxStrangers {
 		t.Errorf("%d strangers at once, want at most %d", n, maxStrangers)
 	}
 	for _, c := range crowd {

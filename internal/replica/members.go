@@ -55,12 +55,12 @@ func (g *Group) Add(ctx context.Context, name, addr string) error {
 		return err
 	}
 	// A majority may be this member and the new one. If this one died now, the others could
-	// not elect the new one, of which they don't know.
+	// not elect the new one, of which they don't know. So it waits for those that live.
+	heard, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
 	for _, s := range g.raft.GetConfiguration().Configuration().Servers {
 		if g.wire.answers(s.ID) {
-			if err := g.hold(ctx, term, s.ID, index); err != nil {
-				return fmt.Errorf("member %s has not heard of %q: %w", s.ID, name, err)
-			}
+			_ = g.hold(heard, term, s.ID, index) // else it has stopped living
 		}
 	}
 	return nil

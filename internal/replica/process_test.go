@@ -252,7 +252,7 @@ func BenchmarkElection(b *testing.B) {
 	report("max-ms", 1)
 }
 
-// BenchmarkPause has the leading one of three processes stand still for 0.3 s, again and
+// BenchmarkPause has the leading one of three processes stand still for 0.5 s, again and
 // again, and counts how often another leads afterwards.
 func BenchmarkPause(b *testing.B) {
 	children, heard := startChildren(b, "a", "b", "c")
@@ -260,7 +260,7 @@ func BenchmarkPause(b *testing.B) {
 	changes := 0
 	for i := 0; b.Loop(); i++ {
 		lead.signal(syscall.SIGSTOP)
-		<-time.After(300 * time.Millisecond)
+		<-time.After(500 * time.Millisecond)
 		lead.signal(syscall.SIGCONT)
 		if next := proposeTo(b, heard, children, fmt.Sprint(i)); next != lead {
 			changes++

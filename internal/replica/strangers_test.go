@@ -82,7 +82,7 @@ func TestStrangersChangeNothing(t *testing.T) {
 		noise := make([]byte, 4096)
 		_, _ = rand.Read(noise)
 		huge := []byte{0, 0x81, 0xa7, 'E', 'n', 't', 'r', 'i', 'e', 's', 0xdd, 0xff, 0xff, 0xff, 0xff} // 4 Gi entries
-		long := append([]byte{0, 0x81, 0xa6, 'L', 'e', 'a', 'd', 'e', 'r', 0xc6, 0xff, 0xff, 0xff, 0xff}, make([]byte, maxFrame)...)
+		long := append([]byte{0, 0x81, 0xa6, 'L', 'e', 'a', 'd', 'e', 'r', 0xc6, 0xff, 0xff, 0xff, 0xff}, make([]byte, 1<<20)...)
 		for name, frame := range map[string][]byte{"noise": append([]byte{77}, noise...), "many": huge, "long": long} {
 			c, err := ends.Dial(within(t, limit), addr)
 			if err != nil {

@@ -167,6 +167,14 @@ func (t *transport) took(id raft.ServerID, index uint64) {
 	}
 }
 
+// beginTerm begins patience, when this member begins to lead.
+func (t *transport) beginTerm() {
+	t.mu.Lock()
+	clear(t.holds) // of another term; it comes anew with the next sign of life
+	t.mu.Unlock()
+	t.setPatient(true)
+}
+
 // setPatient begins or ends patience.
 func (t *transport) setPatient(patient bool) {
 	t.mu.Lock()
@@ -176,7 +184,6 @@ func (t *transport) setPatient(patient bool) {
 	}
 	t.patient = patient
 	if patient {
-		clear(t.holds) // of another term; it comes anew with the next sign of life
 		t.hurry = make(chan struct{})
 	} else {
 		close(t.hurry)

@@ -11,7 +11,7 @@ import (
 func (c *command) attachCommand() *cobra.Command {
 	var look lookout
 	cmd := &cobra.Command{
-		Use: "attach [--join HOST[:PORT],...] JOB", Short: "Show a job as its own terminal does", Args: oneJob, DisableFlagsInUseLine: true,
+		Use: "attach [--join HOST[:PORT],...] JOB", Short: "Show a job as its own terminal does", Args: oneJob, DisableFlagsInUseLine: true, ValidArgsFunction: jobNames,
 		Long: "Show a job as its own terminal does, to its end, and end with its status. Ctrl-C leaves\n" +
 			"it running, and ends with status 130. JOB is a name that gorun ps shows, or the\n" +
 			"beginning of one.",

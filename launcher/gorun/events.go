@@ -10,7 +10,7 @@ func eventsCommand() *cobra.Command {
 	var follow, asJSON bool
 	var look lookout
 	cmd := &cobra.Command{
-		Use: "events [-f] [--json] [--join HOST[:PORT],...] JOB", Short: "Show what has happened to a job", Args: oneJob, DisableFlagsInUseLine: true,
+		Use: "events [-f] [--json] [--join HOST[:PORT],...] JOB", Short: "Show what has happened to a job", Args: oneJob, DisableFlagsInUseLine: true, ValidArgsFunction: jobNames,
 		Long: "Show what has happened to a job, a line each: its start, generations and why they came,\n" +
 			"ranks and hosts that were lost, checkpoints, who has stopped it, how it ended.\n" +
 			"With --json it is one object a line: t job event generation size step rank host detail,\n" +

@@ -83,6 +83,17 @@ func oneJob(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// jobNames completes JOB.
+func jobNames(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	here, err := launcher.FindHere(launcher.RuntimeFolder(os.LookupEnv))
+	if err == nil && len(args) == 0 {
+		for _, f := range here {
+			names = append(names, f.Job)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 func ownAddresses() map[string]bool {
 	own := map[string]bool{}
 	addrs, _ := net.InterfaceAddrs() // without them, hosts are taken for others

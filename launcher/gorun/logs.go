@@ -13,7 +13,7 @@ func logsCommand() *cobra.Command {
 	var rank, last int
 	var look lookout
 	cmd := &cobra.Command{
-		Use: "logs [-f] [--rank N] [--tail N] [--join HOST[:PORT],...] JOB", Short: "Show what a job's ranks have written", Args: oneJob, DisableFlagsInUseLine: true,
+		Use: "logs [-f] [--rank N] [--tail N] [--join HOST[:PORT],...] JOB", Short: "Show what a job's ranks have written", Args: oneJob, DisableFlagsInUseLine: true, ValidArgsFunction: jobNames,
 		Long: "Show what a job's ranks have written, each line with its rank in front: their standard\n" +
 			"output on standard output, their standard error on standard error. Of a job's output\n" +
 			"the newest 64 MiB are kept. JOB is a name that gorun ps shows, or the beginning of one.",

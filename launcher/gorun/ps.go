@@ -13,7 +13,7 @@ func psCommand() *cobra.Command {
 	var asJSON bool
 	var look lookout
 	cmd := &cobra.Command{
-		Use: "ps [--json] [--join HOST[:PORT],...] [JOB]", Short: "Show the jobs that are running", Args: cobra.MaximumNArgs(1), DisableFlagsInUseLine: true,
+		Use: "ps [--json] [--join HOST[:PORT],...] [JOB]", Short: "Show the jobs that are running", Args: cobra.MaximumNArgs(1), DisableFlagsInUseLine: true, ValidArgsFunction: jobNames,
 		Long: "Show the jobs that are running, here and on the hosts of the cluster, and each rank's\n" +
 			"host, pid, generation and last step. JOB is a job's name, or the beginning of some.\n" +
 			"With --json it is one array with an object a rank:\n" +

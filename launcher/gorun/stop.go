@@ -12,7 +12,7 @@ func stopCommand() *cobra.Command {
 	var now bool
 	var look lookout
 	cmd := &cobra.Command{
-		Use: "stop [--now] [--join HOST[:PORT],...] JOB", Short: "Stop a job", Args: oneJob, DisableFlagsInUseLine: true,
+		Use: "stop [--now] [--join HOST[:PORT],...] JOB", Short: "Stop a job", Args: oneJob, DisableFlagsInUseLine: true, ValidArgsFunction: jobNames,
 		Long: "Stop a job, as a SIGTERM to its gorun does, and wait until it has ended. Ranks save a\n" +
 			"checkpoint if they have a folder for it. JOB is a name that gorun ps shows, or the\n" +
 			"beginning of one.",

@@ -129,7 +129,7 @@ func scan(dir string) []Entry {
 		_ = f.Close() // only read from
 	}
 	slices.SortFunc(all, func(a, b Entry) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Job, b.Job)) })
-	return all
+	return slices.CompactFunc(all, func(a, b Entry) bool { return a.Job == b.Job && a.Seed == b.Seed }) // one of several keepers is enough
 }
 
 // From is the entry as it looks from another host, where the launcher's is reached at addr:

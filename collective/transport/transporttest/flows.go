@@ -139,15 +139,28 @@ func (w *world) lanesTo(one int) {
 	})
 }
 
+// flowsTo is lane 0 to a peer from each rank, had before anything can end them.
+func (w *world) flowsTo(peer int) map[int]transport.Flow {
+	w.t.Helper()
+	flows := map[int]transport.Flow{}
+	for rank := range w.fabrics {
+		if rank != peer {
+			flows[rank] = w.conn(rank, peer, 0).(transport.Flow)
+		}
+	}
+	return flows
+}
+
 func testFlowAbort(t *testing.T, s setup) {
 	w := joined(t, s, 3)
 	cause := errors.New("the loss is not a number")
 	w.lanesTo(1)
+	flows := w.flowsTo(1)
 	w.each(func(rank int) error {
 		if rank == 1 {
 			return w.meshes[1].Close(cause)
 		}
-		c := w.conn(rank, 1, 0).(transport.Flow)
+		c := flows[rank]
 		err := cross(w.meshes[rank], c, c, 1, make([]byte, 32<<20), make([]byte, 1), nil)
 		if blames(err) != 1 || !errors.Is(err, transport.ErrAborted) {
 			return fmt.Errorf("got %v, want rank 1's abort", err)
@@ -160,11 +173,12 @@ func testFlowAbort(t *testing.T, s setup) {
 func testFlowLeft(t *testing.T, s setup) {
 	w := joined(t, s, 3)
 	w.lanesTo(1)
+	flows := w.flowsTo(1)
 	w.each(func(rank int) error {
 		if rank == 1 {
 			return w.meshes[1].Close(nil)
 		}
-		c := w.conn(rank, 1, 0).(transport.Flow)
+		c := flows[rank]
 		err := cross(w.meshes[rank], nil, c, 1, nil, make([]byte, 1), nil)
 		if blames(err) != 1 || !errors.Is(err, transport.ErrLost) {
 			return fmt.Errorf("got %v, want to hear that rank 1 has left", err)

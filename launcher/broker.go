@@ -69,28 +69,8 @@ func startBrokerAmong(ctx context.Context, bind string, port int, secret [contro
 	if err := canListen(ctx, bind, max(port, 0)); err != nil {
 		return nil, err
 	}
-	options := &server.Options{
-		ServerName:  strings.Join(strings.Fields("gorun "+others.self), "-"), // different from the others'
-		Host:        bind,
-		Port:        port,
-		Nkeys:       []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
-		AuthTimeout: 2,
-		// All is said in TLS, from the first byte on: ranks and agents may be anywhere.
-		TLSConfig:         control.BrokerTLS(secret),
-		TLSHandshakeFirst: true,
-		MaxPayload:        control.MaxMessage,
-		PingInterval:      2 * time.Second, // a dead host's connection is closed after two without an answer
-		MaxPingsOut:       2,
-		// A stopped worker must not hold up the others: its connection is closed when it
-		// doesn't read for so long, or when so much is waiting for it.
-		WriteDeadline:    2 * time.Second,
-		MaxPending:       16 << 20,
-		NoLog:            true,
-		NoSigs:           true,
-		NoSystemAccount:  true,
-		MaxSubTokens:     16,
-		MaxClosedClients: 16,
-	}
+	options := brokerOptions(bind, port, secret)
+	options.ServerName = strings.Join(strings.Fields("gorun "+others.self), "-") // different from the others'
 	if others.self != "" {
 		if err := canListen(ctx, bind, others.port); err != nil {
 			return nil, err
@@ -108,6 +88,46 @@ func startBrokerAmong(ctx context.Context, bind string, port int, secret [contro
 		return nil, fmt.Errorf("control plane on %s: not ready after %v: is the machine overloaded?", bind, brokerReady)
 	}
 	return b, nil
+}
+
+const (
+	strangerSeconds = 2        // for a connection to prove the job's key
+	mostConnections = 16 << 10 // of members, and of strangers until they are sent away
+)
+
+// connections is how many the broker takes, where this process may open so many files: half
+// of them remain for the launcher's own, and members that find no room try again for longer
+// than strangers may stay.
+func connections(files uint64) int {
+	if files == 0 {
+		return mostConnections
+	}
+	return int(min(mostConnections, files/2))
+}
+
+func brokerOptions(bind string, port int, secret [control.SecretBytes]byte) *server.Options {
+	return &server.Options{
+		Host:        bind,
+		Port:        port,
+		Nkeys:       []*server.NkeyUser{{Nkey: control.BrokerUser(secret)}},
+		AuthTimeout: strangerSeconds,
+		MaxConn:     connections(thisMachine().files),
+		// All is said in TLS, from the first byte on: ranks and agents may be anywhere.
+		TLSConfig:         control.BrokerTLS(secret),
+		TLSHandshakeFirst: true,
+		MaxPayload:        control.MaxMessage,
+		PingInterval:      2 * time.Second, // a dead host's connection is closed after two without an answer
+		MaxPingsOut:       2,
+		// A stopped worker must not hold up the others: its connection is closed when it
+		// doesn't read for so long, or when so much is waiting for it.
+		WriteDeadline:    2 * time.Second,
+		MaxPending:       16 << 20,
+		NoLog:            true,
+		NoSigs:           true,
+		NoSystemAccount:  true,
+		MaxSubTokens:     16,
+		MaxClosedClients: 16,
+	}
 }
 
 // canListen says why an address can't be listened on. The server itself would only log it.

@@ -179,6 +179,9 @@ func build(ctx context.Context, program, folder string) (binary, error) {
 	default:
 		r := refuse("%s does not compile:", program)
 		for line := range strings.Lines(said.String()) {
+			if strings.Contains(line, "no space left on device") {
+				return binary{}, refuse("%s could not be built: %s%s", program, strings.TrimSpace(line), room(syscall.ENOSPC))
+			}
 			r.Lines = append(r.Lines, strings.TrimRight(line, "\r\n"))
 		}
 		if len(r.Lines) == 0 {

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
@@ -62,18 +60,23 @@ func (l *launch) detach(signals <-chan os.Signal) (Verdict, error) {
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
 	l.broker = b.addr()
-	spec, keepers, err := l.findKeepers(ctx, hub, secret)
+	ended := func(e event) { // of what was started, before all was
+		if lost, ok := e.(evHostLost); ok {
+			cancel(&Refusal{Status: control.StatusNoHost, Text: fmt.Sprintf("host %s: %s", lost.host, lost.why)})
+		}
+	}
+	spec, keepers, err := l.findKeepers(ctx, hub, secret, ended)
 	if keepers != nil {
 		defer keepers.close()
 	}
 	if err != nil {
 		return Verdict{}, err
 	}
-	agents := &crew{launch: l, tell: func(event) {}, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(l.sites.others)}
+	agents := &crew{launch: l, tell: ended, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(l.sites.others)}
 	defer agents.close()
-	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, Lasting: true})
+	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
 	if len(failed) > 0 {
-		return Verdict{}, failed.refusal()
+		return Verdict{}, first(ctx, failed.refusal())
 	}
 	if err := l.begun(ctx, spec, secret); err != nil {
 		return Verdict{}, err
@@ -86,11 +89,11 @@ func (l *launch) detach(signals <-chan os.Signal) (Verdict, error) {
 }
 
 // findKeepers starts the keepers and has them know the job.
-func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [control.SecretBytes]byte) (spec keepSpec, c *crew, err error) {
+func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [control.SecretBytes]byte, ended func(event)) (spec keepSpec, c *crew, err error) {
 	own := *l
 	own.Reach = Reach{Each: l.Reach.Keep, Addr: l.Reach.Addr}
 	names := l.keeperHosts()
-	c = &crew{launch: &own, tell: func(event) {}, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(names)}
+	c = &crew{launch: &own, tell: ended, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(names)}
 	kept := make(chan control.AgentNews, len(names))
 	c.agents, err = hub.ServeAgents(func(n control.AgentNews) error {
 		if n.Kept {
@@ -104,12 +107,12 @@ func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [cont
 	}
 	within, cancel := context.WithTimeoutCause(ctx, enlistWithin, fmt.Errorf("no word from its keeper within %v", enlistWithin))
 	defer cancel()
-	failed := c.boot(within, names, letter{Job: l.job, Broker: l.broker, Secret: secret[:], Version: l.Version, Lasting: true, Keeper: true})
+	failed := c.boot(within, names, letter{Job: l.job, Broker: l.broker, Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true, Keeper: true})
 	if len(failed) == 0 {
 		failed = c.await(within, names)
 	}
 	if len(failed) > 0 {
-		return spec, c, failed.refusal()
+		return spec, c, first(ctx, failed.refusal())
 	}
 	if err := own.offer(c.agents); err != nil {
 		return spec, c, err
@@ -128,7 +131,7 @@ func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [cont
 		select {
 		case <-kept:
 		case <-within.Done():
-			return spec, c, &Refusal{Status: control.StatusNoHost, Text: context.Cause(within).Error()}
+			return spec, c, first(within, &Refusal{Status: control.StatusNoHost, Text: context.Cause(within).Error()})
 		}
 	}
 	return spec, c, nil
@@ -185,29 +188,33 @@ func (l *launch) begun(ctx context.Context, spec keepSpec, secret [control.Secre
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			var stopped errSignalled
-			if errors.As(context.Cause(ctx), &stopped) {
-				return stopped
-			}
-			return &Refusal{Status: control.StatusNoHost, Text: fmt.Sprintf("%v: %v", context.Cause(ctx), last)}
+			return first(ctx, &Refusal{Status: control.StatusNoHost, Text: fmt.Sprintf("%v: %v", context.Cause(ctx), last)})
 		}
 	}
 }
 
+// first is why it can't be: that something has ended, or a signal, comes before what follows
+// from it.
+func first(ctx context.Context, err error) error {
+	var stopped errSignalled
+	var ended *Refusal
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &stopped):
+		return stopped
+	case errors.As(cause, &ended):
+		return ended
+	}
+	return err
+}
+
 func askBegun(ctx context.Context, brokers, seed, job string) error {
-	nc, err := nats.Connect("nats://"+brokers, control.Login(seed), nats.Timeout(askWithin), nats.NoReconnect())
+	v, err := control.Visit(ctx, job, brokers, seed)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, "gorun."+job+".begun", nil)
+	defer v.Close()
+	missing, err := v.Begun(ctx)
 	if err != nil {
-		return err
-	}
-	var missing []string
-	if err := json.Unmarshal(m.Data, &missing); err != nil {
 		return err
 	}
 	if len(missing) > 0 {

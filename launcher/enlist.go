@@ -147,8 +147,14 @@ func ownNames(host string) map[string]bool {
 }
 
 // listenFor settles the address that this host's part of the job listens on: the one from
-// which connections to the other hosts come, unless --bind says otherwise.
-func (l *launch) listenFor(s *sites) error {
+// which connections to the other hosts come, unless --bind or --nic says otherwise.
+func (l *launch) listenFor(s *sites) (err error) {
+	if len(l.NICs) > 0 {
+		if l.Bind, err = ownAddress(l.NICs, ""); err != nil {
+			return refuse("host %s: %v", l.host, err)
+		}
+		return nil
+	}
 	if len(s.others) == 0 || l.BindSet {
 		return nil
 	}
@@ -195,7 +201,8 @@ type crew struct {
 
 	mu     sync.Mutex
 	hello  map[string]control.AgentHello
-	all    chan struct{} // closed when all that are waited for have said hello
+	skew   map[string]time.Duration // of its clock, when it said hello
+	all    chan struct{}            // closed when all that are waited for have said hello
 	wanted int
 	booted []Booted
 	ending bool
@@ -205,7 +212,7 @@ type crew struct {
 // enlist starts the agents of all other hosts and waits until each has said hello, with a
 // bound. Where one can't be had none is kept, and the refusal names all that failed.
 func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip string, secret []byte, tell func(event)) (*crew, error) {
-	c := &crew{launch: l, tell: tell, hello: s.hello, all: make(chan struct{}), wanted: len(s.others)}
+	c := &crew{launch: l, tell: tell, hello: s.hello, skew: map[string]time.Duration{}, all: make(chan struct{}), wanted: len(s.others)}
 	if len(s.others) == 0 {
 		return c, nil
 	}
@@ -215,7 +222,7 @@ func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip 
 	}
 	within, cancel := context.WithTimeoutCause(ctx, enlistWithin, fmt.Errorf("no word from its agent within %v", enlistWithin))
 	defer cancel()
-	failed := c.boot(within, s.others, letter{Job: l.job, Broker: l.broker, Gossip: gossip, Secret: secret, Version: l.Version})
+	failed := c.boot(within, s.others, letter{Job: l.job, Broker: l.broker, Gossip: gossip, Secret: secret, Version: l.Version, NICs: l.NICs})
 	if len(failed) == 0 {
 		failed = c.await(within, s.others)
 	}
@@ -224,7 +231,7 @@ func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip 
 		return nil, failed.refusal()
 	}
 	for _, host := range s.others {
-		if skew := c.skew(host); skew.Abs() > mostSkew {
+		if skew := c.skew[host]; skew.Abs() > mostSkew { // all have said hello: nobody writes to it
 			l.out.note(fmt.Sprintf("warning: the clock of host %s is %v off: times that it writes are wrong, nothing else", host, skew.Round(time.Second)))
 		}
 	}
@@ -347,6 +354,7 @@ func (c *crew) news(n control.AgentNews) error {
 	case n.Hello != nil:
 		c.mu.Lock()
 		if _, again := c.hello[n.Host]; !again {
+			c.skew[n.Host] = time.Duration((n.Hello.Now - float64(time.Now().UnixMicro())/1e6) * float64(time.Second))
 			if c.hello[n.Host] = *n.Hello; len(c.hello) == c.wanted {
 				close(c.all)
 			}
@@ -360,12 +368,6 @@ func (c *crew) news(n control.AgentNews) error {
 		}
 	}
 	return nil
-}
-
-func (c *crew) skew(host string) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Duration((c.hello[host].Now - float64(time.Now().UnixMicro())/1e6) * float64(time.Second))
 }
 
 // close ends all agents, at once, and waits for them. It may be called again.

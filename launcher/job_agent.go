@@ -26,14 +26,15 @@ const AgentReady = "gorun agent ready"
 // letter is all that a job agent has to know. It is the first line of its standard input,
 // whatever has started it: the secret in it is for nobody else's eyes.
 type letter struct {
-	Job     string `json:"job"`
-	Host    string `json:"host"`   // how the job calls this host; "" for what the host calls itself
-	Broker  string `json:"broker"` // one, or several with commas between
-	Gossip  string `json:"gossip"` // address of the launcher's membership, or of several
-	Secret  []byte `json:"secret"`
-	Version string `json:"version"`
-	Lasting bool   `json:"lasting,omitempty"` // it lives on when its standard input ends
-	Keeper  bool   `json:"keeper,omitempty"`  // it is to keep the job, not to run ranks
+	Job     string   `json:"job"`
+	Host    string   `json:"host"`   // how the job calls this host; "" for what the host calls itself
+	Broker  string   `json:"broker"` // one, or several with commas between
+	Gossip  string   `json:"gossip"` // address of the launcher's membership, or of several
+	Secret  []byte   `json:"secret"`
+	Version string   `json:"version"`
+	Lasting bool     `json:"lasting,omitempty"` // it lives on when its standard input ends
+	NICs    []string `json:"nics,omitempty"`    // interfaces or subnets to use
+	Keeper  bool     `json:"keeper,omitempty"`  // it is to keep the job, not to run ranks
 }
 
 const (
@@ -54,6 +55,7 @@ type JobAgent struct {
 	Out     io.Writer
 	Err     io.Writer
 	Signals <-chan os.Signal
+	Now     func() time.Time // this host's clock; nil for the real one
 }
 
 // Run returns the exit status.
@@ -118,9 +120,18 @@ func readLetter(in io.Reader) (l letter, rest io.Reader, err error) {
 	return l, r, nil
 }
 
-// routed is the address of this host from which the launcher is reached.
+// routed is the address of this host that its part of the job listens on: the one from which
+// the launcher is reached, where nothing else was asked for.
 func (l letter) routed() (string, error) {
 	first, _, _ := strings.Cut(l.Broker, ",")
+	if len(l.NICs) > 0 {
+		there, _, _ := net.SplitHostPort(first) // dialling it says what is wrong
+		addr, err := ownAddress(l.NICs, there)
+		if err != nil {
+			return "", &Refusal{Status: control.StatusNoHost, Text: err.Error()}
+		}
+		return addr, nil
+	}
 	addr, err := routeTo(first)
 	if err != nil {
 		return "", fmt.Errorf("no way from %s to the launcher at %s: %w", l.Host, first, err)
@@ -156,7 +167,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	defer func() { _ = client.Close() }()               // the launcher is gone, or has all it needs
 	folder, err := os.MkdirTemp("", "gorun-"+l.Job+"-") // 0700
 	if err != nil {
-		return fmt.Errorf("folder for the job on %s: %w", l.Host, err)
+		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: l.Host, Bind: addr, Key: control.GossipKey(secret)})
@@ -167,6 +178,10 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	if err := hosts.Join(ctx, strings.Split(l.Gossip, ",")...); err != nil {
 		return err
 	}
+	now := a.Now
+	if now == nil {
+		now = time.Now
+	}
 	h := &hostAgent{host: l.Host, environ: a.Environ, client: client, folder: folder, ctx: ctx, cache: programCache()}
 	h.agent = newAgent(secret[:], h.lines, h.tell)
 	h.agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
@@ -175,7 +190,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		return err
 	}
 	if err := h.news(control.AgentNews{Hello: &control.AgentHello{
-		PID: os.Getpid(), Addr: addr, Ports: ports, Cores: runtime.NumCPU(), Now: float64(time.Now().UnixMicro()) / 1e6,
+		PID: os.Getpid(), Addr: addr, Ports: ports, Cores: runtime.NumCPU(), Now: float64(now().UnixMicro()) / 1e6,
 	}}); err != nil {
 		return err
 	}
@@ -306,21 +321,32 @@ func routeTo(addr string) (string, error) {
 }
 
 // freePortsOn finds ports on which nobody listens.
-func freePortsOn(addr string, n int) (ports []int, err error) {
+func freePortsOn(addr string, n int) ([]int, error) {
+	release, ports, err := holdPorts(addr, n)
+	if err != nil {
+		return nil, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+	}
+	release()
+	slices.Sort(ports)
+	return ports, nil
+}
+
+// holdPorts finds ports, and keeps others from them until they are released.
+func holdPorts(addr string, n int) (release func(), ports []int, err error) {
 	var held []net.Listener
-	defer func() {
+	release = func() {
 		for _, l := range held {
 			_ = l.Close() // nobody has connected
 		}
-	}()
+	}
 	for range n {
 		l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
 		if err != nil {
-			return nil, fmt.Errorf("no free port for MASTER_PORT: %w", err)
+			release()
+			return nil, nil, err
 		}
 		held = append(held, l)
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port) // the address of a TCP listener
 	}
-	slices.Sort(ports)
-	return ports, nil
+	return release, ports, nil
 }

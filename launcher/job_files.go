@@ -1,10 +1,12 @@
 package launcher
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gorun-ml/gorun/internal/control"
@@ -32,7 +34,11 @@ func (h *hostAgent) program(o control.StartOrder) (string, error) {
 	}
 	tidy(cache, time.Now().Add(-programAge))
 	if err := h.fetch(o.Digest, path, 0o700); err != nil {
-		return "", fmt.Errorf("program %s: %w", filepath.Base(o.Path), err)
+		remedy := ""
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			remedy = ": free some there"
+		}
+		return "", fmt.Errorf("program %s: %w%s", filepath.Base(o.Path), err, remedy)
 	}
 	return path, nil
 }

@@ -32,9 +32,9 @@ type keeper struct {
 	l      *launch
 	store  *rendezvous.Memory
 	agents *control.Agents
+	desk   *desk
 	group  atomic.Pointer[replica.Group]
 	hub    *control.Hub
-	desk   *desk
 	leads  atomic.Bool
 	knows  atomic.Bool // it was one of the first, or has what they knew
 
@@ -100,7 +100,7 @@ const (
 	proposeWithin = 2 * time.Second  // for the other keepers to know of an event
 	reportEvery   = time.Second      // for them to know of steps
 	lonelyFor     = time.Minute      // without a leader until a keeper gives up
-	lingerFor     = 10 * time.Minute // after the job's end, for who asks how it ended
+	keptFor       = 10 * time.Minute // after the job's end, for who asks how it ended
 	keepWithin    = 20 * time.Second // for a keeper to be told what it keeps
 )
 
@@ -114,7 +114,7 @@ func (a JobAgent) keep(l letter) error {
 	copy(secret[:], l.Secret)
 	folder, err := os.MkdirTemp("", "gorun-"+l.Job+"-") // 0700
 	if err != nil {
-		return fmt.Errorf("folder for the job on %s: %w", l.Host, err)
+		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: "keeper." + l.Host, Bind: addr, Key: control.GossipKey(secret)})
@@ -128,19 +128,21 @@ func (a JobAgent) keep(l letter) error {
 		return fmt.Errorf("keeper on %s: %w", l.Host, err)
 	}
 	defer func() { _ = ear.Close() }() // the group's, once there is one
-	ports, err := freePortsOn(addr, 2)
+	// The broker wants to open its ports itself. Until then nobody else shall.
+	held, ports, err := holdPorts(addr, 2)
 	if err != nil {
 		return err
 	}
 	at := keeperAddr{Host: l.Host, Addr: addr, Broker: ports[0], Brokers: ports[1], Replica: ear.Addr().(*net.TCPAddr).Port}
 	_, _ = fmt.Sscan(gossip, &at.Gossip) // it is a number
 	spec, err := a.spec(l, secret, at, folder)
+	held()
 	if err != nil {
 		return err
 	}
 	k := &keeper{
 		spec: spec, self: l.Host, hello: map[string]control.AgentHello{}, gone: map[string]string{},
-		news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
+		s: newSupervisor(), news: map[string]control.Report{}, over: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	return k.run(a, l, secret, at, ear, hosts, folder)
 }
@@ -252,14 +254,14 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 			return err
 		}
 	}
-	s := newSupervisor()
-	s.store, s.command, s.order, s.out, s.story, s.plain = k.store, hub.Command, k.l.order, out, k.desk.story, true
+	s := k.s
+	s.story = k.desk.story
+	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
 		s.metrics = &metricsFile{holds: true}
 	}
-	k.s = s
-	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing)); err != nil {
+	if err := errors.Join(hub.ServePS(k.ps), hub.ServeBegun(k.missing), hub.ServeKeepers(k.keepers)); err != nil {
 		return err
 	}
 	config := replica.Config{Self: l.Host, Members: members, Listener: ear, Seed: control.ReplicaKey(secret), Machine: k}
@@ -350,7 +352,7 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 		case <-k.changed:
 		case <-over:
 			over = nil
-			linger = time.After(lingerFor)
+			linger = time.After(keptFor)
 			k.conclude()
 		case <-linger:
 			return nil
@@ -415,7 +417,7 @@ func (k *keeper) conclude() {
 	if !v.OK && v.Saved != "" {
 		v.Resume = k.l.resume()
 	}
-	defer k.desk.finish(v, at)
+	k.desk.finish(v, at)
 	if k.l.Verdict != "" && k.leads.Load() {
 		if err := v.write(k.l.Verdict); err != nil {
 			k.l.out.note(err.Error())
@@ -714,4 +716,17 @@ func (k *keeper) missing() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.waitsFor()
+}
+
+// keepers tells who keeps the job.
+func (k *keeper) keepers() control.Keepers {
+	all := control.Keepers{End: k.desk.story.ending()}
+	if g := k.group.Load(); g != nil {
+		all.Leader = g.Leader()
+		for host := range g.Members() {
+			all.Hosts = append(all.Hosts, host)
+		}
+		slices.Sort(all.Hosts)
+	}
+	return all
 }

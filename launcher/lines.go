@@ -41,6 +41,12 @@ func (s *stream) copy(r io.Reader) {
 	}
 }
 
+// Write takes what was written, for commands that are run.
+func (s *stream) Write(p []byte) (int, error) {
+	s.write(p)
+	return len(p), nil
+}
+
 func (s *stream) write(p []byte) {
 	prefix := s.prefix()
 	s.raw, s.out = s.raw[:0], s.out[:0]

@@ -33,6 +33,7 @@ type Options struct {
 	Grace         time.Duration
 	Bind          string
 	BindSet       bool         // Bind was asked for
+	NICs          []string     // interfaces or subnets to use on every host; none for the way to the others
 	Hosts         []hosts.Host // with the ranks that each takes; none for this host alone
 	Spread        bool         // ranks over all hosts, where a few would hold them
 	Reach         Reach        `json:"-"` // how agents on other hosts are started
@@ -182,6 +183,12 @@ func (o *Options) check() error {
 		return refuse("--encrypt with --gang: such ranks bring connections of their own, which gorun can't encrypt: leave out --encrypt (or GORUN_ENCRYPT)")
 	case net.ParseIP(o.Bind) == nil:
 		return refuse("--bind %s: want an IP address of this machine, such as 127.0.0.1", o.Bind)
+	}
+	if len(o.NICs) > 0 && o.BindSet {
+		return refuse("--bind and --nic: choose one of them")
+	}
+	if err := checkNICs(o.NICs); err != nil {
+		return err
 	}
 	for _, f := range []struct{ flag, path string }{{"--output", o.Output}, {"--checkpoint", o.Checkpoint.Dir}} {
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && !info.IsDir() {

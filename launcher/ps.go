@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,9 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"github.com/gorun-ml/gorun/internal/control"
 )
 
 // RuntimeFolder is where running jobs are listed.
@@ -25,7 +30,8 @@ func RuntimeFolder(lookup func(string) (string, bool)) string {
 type JobState struct {
 	Found
 	Ranks   []RankState
-	Outside bool // it can't be asked from this host
+	Keepers control.Keepers // of a detached job
+	Outside bool            // it can't be asked from this host
 }
 
 // askAtOnce is how many launchers are asked at the same time.
@@ -54,7 +60,7 @@ func States(ctx context.Context, found []Found) ([]JobState, error) {
 			defer func() { <-turn }()
 			all[i] = JobState{Found: f, Outside: !f.Here && f.Local()}
 			if !all[i].Outside {
-				all[i].Ranks, errs[i] = f.ranks(ctx)
+				errs[i] = all[i].ask(ctx)
 			}
 		})
 	}
@@ -68,21 +74,24 @@ func States(ctx context.Context, found []Found) ([]JobState, error) {
 	return states, errors.Join(errs...)
 }
 
-func (f Found) ranks(ctx context.Context) ([]RankState, error) {
-	v, err := f.visit(ctx)
+// ask asks a job for its state.
+func (j *JobState) ask(ctx context.Context) error {
+	v, err := j.visit(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer v.Close()
 	data, err := v.PS(ctx)
+	if err == nil {
+		err = json.Unmarshal(data, &j.Ranks)
+	}
+	if err == nil && j.Keeper != "" {
+		j.Keepers, err = v.Keepers(ctx)
+	}
 	if err != nil {
-		return nil, f.unanswered(err)
+		return j.unanswered(err)
 	}
-	var ranks []RankState
-	if err := json.Unmarshal(data, &ranks); err != nil {
-		return nil, f.unanswered(err)
-	}
-	return ranks, nil
+	return nil
 }
 
 // psLine is what gorun ps tells machines of one rank.
@@ -117,11 +126,11 @@ func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 				return err
 			}
 		}
-		if _, err := fmt.Fprintf(w, "job %s · pid %d · %s · %s\nlauncher on %s at %s%s\n",
-			j.Job, j.PID, lasted(now.Sub(j.Started)), oneLine(j.Command), j.Found.Host, j.Broker, j.remark()); err != nil {
+		if _, err := fmt.Fprintf(w, "job %s · pid %d · %s · %s\n%s%s\n",
+			j.Job, j.PID, lasted(now.Sub(j.Started)), oneLine(j.Command), j.where(), j.remark()); err != nil {
 			return err
 		}
-		if j.Outside {
+		if j.Outside || j.Keepers.End != nil {
 			continue
 		}
 		if len(j.Ranks) == 0 {
@@ -140,6 +149,23 @@ func WriteJobs(w io.Writer, jobs []JobState, asJSON bool, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// where is who runs the job.
+func (j JobState) where() string {
+	if j.Keeper == "" || j.Outside {
+		return fmt.Sprintf("launcher on %s at %s", j.Found.Host, j.Broker)
+	}
+	if end := j.Keepers.End; end != nil {
+		return "ended: " + cmp.Or(oneLine(end.Line), "every rank has finished")
+	}
+	hosts := slices.Clone(j.Keepers.Hosts)
+	for i, h := range hosts {
+		if h == j.Keepers.Leader {
+			hosts[i] += " (leads)"
+		}
+	}
+	return "kept by " + strings.Join(hosts, ", ")
 }
 
 // remark says that a job can't be asked from here.

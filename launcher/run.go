@@ -87,7 +87,7 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	}
 	folder, err := os.MkdirTemp("", "gorun-"+l.job+"-") // 0700
 	if err != nil {
-		return Verdict{}, refuse("folder for the job: %v", err)
+		return Verdict{}, refuse("folder for the job: %v%s", err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
 	l.bin, err = l.build(folder, signals)
@@ -105,26 +105,31 @@ func (l *launch) run(signals <-chan os.Signal) (Verdict, error) {
 	return l.launch(folder, signals)
 }
 
-// means says by what gradients travel, where ranks are expected to join. That ranks of a
-// host can't share memory after all, they say themselves.
-func (l *launch) means() string {
-	switch {
-	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
-		return ""
-	case l.Transport == "tcp" || len(l.sites.names) == l.NP:
-		return " · over tcp"
-	case len(l.sites.names) > 1:
-		return " · over shared memory and tcp"
+// room says what to do about a full disk.
+func room(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return ": free some, or name another folder by TMPDIR"
 	}
-	return " · over shared memory"
+	return ""
 }
 
-// secrecy says that what leaves a host can't be read on the way.
-func (l *launch) secrecy() string {
-	if !l.Encrypt {
-		return ""
+// means says by what gradients travel, where ranks are expected to join, and whether they can
+// be read on the way. That ranks of a host can't share memory after all, they say themselves.
+func (l *launch) means() string {
+	means := ""
+	switch {
+	case !l.bin.source && !l.Own || l.Gang || l.NP < 2:
+	case l.Transport == "tcp" || len(l.sites.names) == l.NP:
+		means = " · over tcp"
+	case len(l.sites.names) > 1:
+		means = " · over shared memory and tcp"
+	default:
+		means = " · over shared memory"
 	}
-	return " · encrypted"
+	if l.Encrypt {
+		means += " · encrypted"
+	}
+	return means
 }
 
 // absolute makes the paths that ranks are told independent of where they run.
@@ -145,9 +150,20 @@ func (l *launch) absolute() error {
 
 // build makes the program executable. A signal ends it.
 func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) {
+	ctx, done := untilSignal(signals)
+	defer done()
+	b, err := build(ctx, l.Program, folder)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return b, err
+}
+
+// untilSignal is a context that a signal ends, with errSignalled. Until done is called,
+// nobody else gets signals.
+func untilSignal(signals <-chan os.Signal) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	built := make(chan struct{})
-	watched := make(chan struct{})
+	over, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
@@ -155,17 +171,14 @@ func (l *launch) build(folder string, signals <-chan os.Signal) (binary, error) 
 			if n, ok := s.(syscall.Signal); ok {
 				cancel(errSignalled{n})
 			}
-		case <-built:
+		case <-over:
 		}
 	}()
-	b, err := build(ctx, l.Program, folder)
-	close(built)
-	<-watched
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	return ctx, func() {
+		close(over)
+		<-watched
+		cancel(nil)
 	}
-	cancel(nil)
-	return b, err
 }
 
 // launch starts the control plane and the ranks, and returns when nothing runs any more.
@@ -259,7 +272,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 			}
 		}
 	}()
-	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + l.secrecy() + " · job " + l.job)
+	l.out.note(l.bin.describe() + plural(l.NP, "rank") + " on " + plural(len(l.sites.names), "host") + l.means() + " · job " + l.job)
 	v := s.supervise(ctx)
 	if l.Encrypt && v.OK && !s.job.hasJoined() {
 		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")

@@ -17,11 +17,13 @@ var layout = rules{
 	"collective/transport": {"internal/pinned", "internal/wiretap"},
 	"collective":           {"topology", "kernels", "collective/transport"},
 	"internal/rendezvous":  {},
-	"internal/control":     {"internal/rendezvous", "internal/pinned", "internal/wiretap"},
+	"internal/gate":        {},
+	"internal/stranger":    {},
+	"internal/control":     {"internal/rendezvous", "internal/pinned", "internal/wiretap", "internal/gate"},
 	"internal/arrows":      {},
-	"internal/pinned":      {},
-	"internal/wiretap":     {},
+	"internal/pinned":      {"internal/gate"},
 	"internal/replica":     {"internal/pinned"},
+	"internal/wiretap":     {},
 	"worker/idx":           {},
 	"worker/checkpoint":    {"kernels"},
 	"worker":               {"collective", "collective/transport", "internal/rendezvous", "internal/control", "kernels", "topology", "worker/checkpoint", "worker/probe"},
@@ -32,7 +34,7 @@ var layout = rules{
 	"launcher/reach":       {},
 	"launcher/private":     {},
 	"launcher/joblist":     {"launcher/private"},
-	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "launcher/joblist", "launcher/membership", "launcher/private"},
+	"launcher/cluster":     {"internal/rendezvous", "internal/control", "internal/pinned", "internal/gate", "launcher/joblist", "launcher/membership", "launcher/private"},
 	"launcher":             {"internal/rendezvous", "internal/control", "internal/pinned", "internal/replica", "topology", "launcher/hosts", "launcher/joblist", "launcher/membership"},
 	// gorun is its own benchmark, so that whoever has it can measure: it starts itself anew
 	// for the ranks, which alone use the worker.
@@ -42,11 +44,15 @@ var layout = rules{
 	"benchmarks":                 {"benchmarks/allreduce/bench", "worker", "collective", "collective/transport", "kernels", "topology"},
 }
 
+// forTests are folders that tests of any folder may import, and nothing else.
+var forTests = []string{"internal/stranger"}
+
 // outside says who may import modules that would otherwise spread.
 var outside = rules{
 	"gorgonia.org/":                   {"worker/graph", "examples"},
 	"github.com/nats-io/":             {"internal/control", "launcher"},
 	"github.com/hashicorp/memberlist": {"launcher/membership"},
+	"github.com/hashicorp/raft":       {"internal/replica"},
 	"github.com/spf13/":               {"launcher/gorun"},
 	"github.com/mmcloughlin/avo/":     {"kernels"},
 }
@@ -58,7 +64,7 @@ var entries = []string{"worker/main.go"}
 // TestLayout reads every Go file of the module, whatever it is built for.
 func TestLayout(t *testing.T) {
 	root := moduleRoot(t)
-	c := checker{module: "github.com/gorun-ml/gorun", layout: layout, outside: outside, entries: entries}
+	c := checker{module: "github.com/gorun-ml/gorun", layout: layout, forTests: forTests, outside: outside, entries: entries}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

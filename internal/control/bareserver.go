@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gorun-ml/gorun/internal/gate"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
 
@@ -19,6 +20,8 @@ const (
 	helloWithin  = 2 * time.Second
 	lingerFor    = 5 * time.Second // how long rank 0 waits for the others to see the end
 	maxBareWatch = 16              // watches held on one connection
+	maxStrangers = 64              // connections that have not said hello yet
+	helloBytes   = 4 << 10         // that such a one may send
 )
 
 // bareServer is the control plane that rank 0 serves where there is no launcher. It has one
@@ -28,6 +31,7 @@ type bareServer struct {
 	welcome  welcome
 	store    *rendezvous.Memory
 	listener net.Listener
+	gate     gate.Gate
 
 	life   context.Context // ends when the job can't go on, with the cause
 	end    context.CancelCauseFunc
@@ -46,10 +50,30 @@ type bareServer struct {
 // bareConn is one rank's connection. rank is -1 before its hello.
 type bareConn struct {
 	*lineConn
+	few        *firstWords
 	rank       int
 	registered bool
 	sawDone    bool
 	watches    chan struct{}
+}
+
+// firstWords is a connection on which only so much may be said at first. What is read after
+// that is counted by nobody: one goroutine reads, and lifts the limit.
+type firstWords struct {
+	net.Conn
+	left int // bytes; below 0 for no limit
+}
+
+func (f *firstWords) Read(p []byte) (int, error) {
+	if f.left < 0 {
+		return f.Conn.Read(p)
+	}
+	if f.left == 0 {
+		return 0, fmt.Errorf("no hello in %d bytes", helloBytes)
+	}
+	n, err := f.Conn.Read(p[:min(len(p), f.left)])
+	f.left -= n
+	return n, err
 }
 
 // serveBare listens on the master's address, and on that only.
@@ -67,6 +91,7 @@ func serveBare(ctx context.Context, size int, addr string, port int) (*bareServe
 	}
 	s := &bareServer{
 		size: size, store: rendezvous.NewMemory(), listener: l,
+		gate: gate.Gate{Strangers: maxStrangers, Members: 2 * size}, // one that comes back may be seen before it is seen to have gone
 		left: make(chan struct{}, 1), conns: make(map[*bareConn]bool),
 		ranks: make(map[int]*bareConn), finished: make(map[int]bool),
 	}
@@ -97,15 +122,17 @@ func (s *bareServer) accept() {
 			continue
 		}
 		try = 0
-		conn := &bareConn{lineConn: newLineConn(c), rank: -1, watches: make(chan struct{}, maxBareWatch)}
+		few := &firstWords{Conn: c, left: helloBytes}
+		conn := &bareConn{lineConn: newLineConn(few), few: few, rank: -1, watches: make(chan struct{}, maxBareWatch)}
 		s.mu.Lock()
-		full := s.closed || len(s.conns) >= 2*s.size+16
-		if !full {
+		closed := s.closed
+		if !closed {
+			s.gate.Enter(few)
 			s.conns[conn] = true
 			s.joined.Go(func() { s.serve(conn) })
 		}
 		s.mu.Unlock()
-		if full {
+		if closed {
 			_ = c.Close()
 		}
 	}
@@ -119,6 +146,11 @@ func (s *bareServer) serve(c *bareConn) {
 		cancel()
 		watches.Wait()
 		_ = c.Close()
+		if c.rank < 0 {
+			s.gate.Prove(c.few, false)
+		} else {
+			s.gate.Leave()
+		}
 		s.gone(c)
 	}()
 	_ = c.SetReadDeadline(time.Now().Add(helloWithin))
@@ -173,6 +205,10 @@ func (s *bareServer) hello(c *bareConn, q bareRequest) bareReply {
 	case other != nil:
 		return refuse(codeBad, "RANK=%d is there already, from %s: give each process a rank of its own", h.Rank, other.RemoteAddr())
 	}
+	if !s.gate.Prove(c.few, true) {
+		return refuse(codeBusy, "too many connections")
+	}
+	c.few.left = -1
 	_ = c.SetReadDeadline(time.Time{}) // under mu: close sets another one
 	s.ranks[h.Rank], c.rank = c, h.Rank
 	w := s.welcome

@@ -338,6 +338,14 @@ func (h *Hub) serveState(subject string, state func() any) error {
 	})
 }
 
+// ServeKeepers tells who keeps a job.
+func (h *Hub) ServeKeepers(keepers func() Keepers) error {
+	if err := h.serveState(subjectKeepers, func() any { return keepers() }); err != nil {
+		return fmt.Errorf("control: serving keepers: %w", err)
+	}
+	return nil
+}
+
 // ServeBegun tells who waits for a job to begin for which hosts it still waits.
 func (h *Hub) ServeBegun(missing func() []string) error {
 	if err := h.serveState(subjectBegun, func() any { return missing() }); err != nil {

@@ -44,6 +44,13 @@ const (
 	FromGorun
 )
 
+// Keepers is who keeps a detached job, as one of them knows it.
+type Keepers struct {
+	Hosts  []string `json:"hosts"`
+	Leader string   `json:"leader"` // "" while there is none
+	End    *End     `json:"end,omitempty"`
+}
+
 // End is how a job has ended.
 type End struct {
 	OK     bool   `json:"ok"`

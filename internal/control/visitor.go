@@ -101,6 +101,24 @@ func (v *Visitor) PS(ctx context.Context) (json.RawMessage, error) {
 	return v.ask(ctx, subjectPS, nil, 0)
 }
 
+// Begun asks for the hosts without which a detached job can't begin: none once it has.
+func (v *Visitor) Begun(ctx context.Context) (missing []string, err error) {
+	data, err := v.ask(ctx, subjectBegun, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	return decode[[]string](data)
+}
+
+// Keepers asks who keeps a detached job.
+func (v *Visitor) Keepers(ctx context.Context) (k Keepers, err error) {
+	data, err := v.ask(ctx, subjectKeepers, nil, 0)
+	if err != nil {
+		return k, err
+	}
+	return decode[Keepers](data)
+}
+
 // Log asks for lines.
 func (v *Visitor) Log(ctx context.Context, q LogRequest) (LogReply, error) {
 	return visit[LogReply](ctx, v, subjectLog, q, q.Hold)

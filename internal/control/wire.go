@@ -19,12 +19,13 @@ import (
 //	command  the supervisor's Order, to everybody who listens
 //	order    asks for the current Order
 //	ps       asks for the state of the job
+//	turn     says that another hub of the job takes letters from now on
+//	keepers  asks who keeps the job
+//	begun    asks for the hosts without which the job can't begin
 //	log      a position; answered with lines that the job has shown since
 //	events   a position; answered with what has happened since
 //	stop     asks the job to stop; answered when the supervisor knows
 //	leave    the name of a follower that asks no more; not answered
-//	turn     says that another hub of the job takes letters from now on
-//	begun    asks for the hosts without which the job can't begin
 //	orders   a host and the last order its agent has; answered with later ones, or with none yet
 //	file     a digest and an offset; answered with bytes
 const (
@@ -41,12 +42,13 @@ const (
 	subjectCommand  = "command"
 	subjectOrder    = "order"
 	subjectPS       = "ps"
+	subjectBegun    = "begun"
+	subjectKeepers  = "keepers"
+	subjectTurn     = "turn"
 	subjectLog      = "log"
 	subjectEvents   = "events"
 	subjectStop     = "stop"
 	subjectLeave    = "leave"
-	subjectBegun    = "begun"
-	subjectTurn     = "turn"
 	subjectOrders   = "orders"
 	subjectFile     = "file"
 	subjectNews     = "news"

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gorun-ml/gorun/internal/gate"
 )
 
 const (
@@ -34,8 +36,7 @@ type Listener struct {
 	admitted chan net.Conn
 	running  sync.WaitGroup
 
-	mu        sync.Mutex
-	strangers []net.Conn // in the order of their coming
+	gate gate.Gate
 }
 
 // Listen takes over a listener. What it hands out is an accepted *tls.Conn. If refused is
@@ -44,7 +45,7 @@ func (e Ends) Listen(l net.Listener, refused func(addr net.Addr, why error)) *Li
 	if refused == nil {
 		refused = func(net.Addr, error) {}
 	}
-	p := &Listener{Listener: l, server: e.Server, refused: refused, admitted: make(chan net.Conn)}
+	p := &Listener{Listener: l, server: e.Server, refused: refused, admitted: make(chan net.Conn), gate: gate.Gate{Strangers: maxStrangers}}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	p.running.Go(p.accept)
 	return p
@@ -89,11 +90,10 @@ func (l *Listener) accept() {
 			pause.Stop()
 			continue
 		}
-		l.enter(c)
+		l.gate.Enter(c)
 		l.running.Go(func() {
 			t, err := l.admit(c)
-			l.leave(c)
-			if err != nil {
+			if !l.gate.Prove(c, err == nil) {
 				_ = c.Close()
 				if l.ctx.Err() == nil {
 					l.refused(c.RemoteAddr(), err)
@@ -130,26 +130,6 @@ func (l *Listener) admit(c net.Conn) (*tls.Conn, error) {
 		return nil, fmt.Errorf("it speaks %q, not %s", p, l.server.NextProtos[0])
 	}
 	return t, nil
-}
-
-// enter lets a stranger in.
-func (l *Listener) enter(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.strangers) == maxStrangers {
-		_ = l.strangers[0].Close() // its goroutine notices
-		l.strangers = slices.Delete(l.strangers, 0, 1)
-	}
-	l.strangers = append(l.strangers, c)
-}
-
-// leave ends a stranger's time.
-func (l *Listener) leave(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i := slices.Index(l.strangers, c); i >= 0 {
-		l.strangers = slices.Delete(l.strangers, i, i+1)
-	}
 }
 
 // Dial connects to a Listener of the same key.

@@ -3,7 +3,9 @@ package replica
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -24,6 +26,7 @@ type stream struct {
 	listener *pinned.Listener
 	ends     pinned.Ends
 	addr     address
+	route    func(string) string // nil, but in tests
 
 	ctx  context.Context // ends when the member is cut off
 	cut  context.CancelFunc
@@ -75,7 +78,7 @@ func (s *stream) Accept() (net.Conn, error) {
 func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	c, err := s.ends.Dial(ctx, string(addr))
+	c, err := s.dial(ctx, string(addr))
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +87,26 @@ func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn,
 	defer s.mu.Unlock()
 	s.admit(l)
 	return l, nil
+}
+
+func (s *stream) dial(ctx context.Context, addr string) (*tls.Conn, error) {
+	if s.route != nil {
+		addr = s.route(addr)
+	}
+	return s.ends.Dial(ctx, addr)
+}
+
+// try connects to another member, and leaves it at that.
+func (s *stream) try(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	stop := context.AfterFunc(s.ctx, cancel)
+	defer stop()
+	c, err := s.dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return c.NetConn().Close()
 }
 
 // admit counts a link in, or breaks it off where the member has been cut off.
@@ -133,6 +156,9 @@ func (l *link) Read(p []byte) (int, error) {
 	if l.unread.Add(int64(n)) > maxFrame {
 		l.breakOff()
 		return 0, fmt.Errorf("frame of more than %d MiB from %v", maxFrame>>20, l.RemoteAddr())
+	}
+	if errors.Is(err, net.ErrClosed) { // by this end, which knows
+		err = io.EOF
 	}
 	return n, err
 }

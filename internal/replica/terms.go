@@ -79,9 +79,9 @@ func (t *terms) wait(ctx context.Context) (context.Context, error) {
 	}
 }
 
-// leads says whether a term has begun and is not over.
-func (t *terms) leads() bool {
+// present returns the term that has begun and is not over, or nil.
+func (t *terms) present() context.Context {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.now != nil
+	return t.now
 }

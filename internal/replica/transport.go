@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -20,13 +22,17 @@ type transport struct {
 	ended   bool                            // for good
 	gone    map[raft.ServerID]bool          // removed: nobody waits for them
 	beat    map[raft.ServerID]chan struct{} // closed with the next heartbeat that gets through
+	heard   map[raft.ServerID]time.Time     // when a member has last answered
+	holds   map[raft.ServerID]uint64        // the newest entry that it has taken in this term
+	waiting map[*holding]struct{}           // for members to take entries
 	hurry   chan struct{}                   // closed when patience ends
 }
 
 func newTransport(t *raft.NetworkTransport) *transport {
 	return &transport{
 		NetworkTransport: t,
-		gone:             map[raft.ServerID]bool{}, beat: map[raft.ServerID]chan struct{}{},
+		gone:             map[raft.ServerID]bool{}, beat: map[raft.ServerID]chan struct{}{}, heard: map[raft.ServerID]time.Time{},
+		holds: map[raft.ServerID]uint64{}, waiting: map[*holding]struct{}{},
 		hurry: make(chan struct{}),
 	}
 }
@@ -44,10 +50,14 @@ func (t *transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, arg
 		}
 		return err
 	}
-	return t.insist(id, func() error {
+	err := t.insist(id, func() error {
 		*resp = raft.AppendEntriesResponse{} // of what a broken connection has left
 		return t.NetworkTransport.AppendEntries(id, addr, args, resp)
 	})
+	if err == nil && resp.Success {
+		t.took(id, args.PrevLogEntry+uint64(len(args.Entries)))
+	}
+	return err
 }
 
 // InstallSnapshot sends a snapshot, and waits until it has been restored.
@@ -100,10 +110,69 @@ func (t *transport) wait(id raft.ServerID) bool {
 func (t *transport) reached(id raft.ServerID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.heard[id] = time.Now()
 	if beat := t.beat[id]; beat != nil {
 		close(beat)
 		delete(t.beat, id)
 	}
+}
+
+// answers says whether a member has answered within the lease.
+func (t *transport) answers(id raft.ServerID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last, ok := t.heard[id]
+	return ok && time.Since(last) < lease
+}
+
+// holding is a wait until a member holds an entry.
+type holding struct {
+	id    raft.ServerID
+	index uint64
+	done  chan struct{}
+}
+
+// hold waits until a member holds an entry, and so all before it.
+func (t *transport) hold(ctx context.Context, id raft.ServerID, index uint64) error {
+	h := &holding{id, index, make(chan struct{})}
+	t.mu.Lock()
+	if t.holds[id] >= index {
+		close(h.done)
+	} else {
+		t.waiting[h] = struct{}{}
+	}
+	t.mu.Unlock()
+	select {
+	case <-h.done:
+		return nil
+	case <-ctx.Done():
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.waiting, h)
+		return context.Cause(ctx)
+	}
+}
+
+// took tells that a member has taken all entries up to one.
+func (t *transport) took(id raft.ServerID, index uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard[id] = time.Now()
+	t.holds[id] = index
+	for h := range t.waiting {
+		if h.id == id && h.index <= index {
+			close(h.done)
+			delete(t.waiting, h)
+		}
+	}
+}
+
+// beginTerm begins patience, when this member begins to lead.
+func (t *transport) beginTerm() {
+	t.mu.Lock()
+	clear(t.holds) // of another term; it comes anew with the next sign of life
+	t.mu.Unlock()
+	t.setPatient(true)
 }
 
 // setPatient begins or ends patience.

@@ -40,19 +40,19 @@ func (d *Daemon) accept(ctx context.Context) {
 			pause.Stop()
 			continue
 		}
-		d.gate.enter(c)
+		d.gate.Enter(c)
 		talking.Go(func() {
 			defer func() { _ = c.Close() }() // all was said
 			stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 			defer stop()
 			t, err := d.admit(ctx, c)
-			if !d.gate.prove(c, err == nil) {
+			if !d.gate.Prove(c, err == nil) {
 				if from := hostOf(c); err != nil && ctx.Err() == nil && d.quiet.may(from, time.Now()) {
-					d.o.Log(fmt.Sprintf("a stranger at %s was refused: %v", from, stranger(err)))
+					d.o.Log(fmt.Sprintf("a stranger at %s was refused: %v", from, whyRefused(err)))
 				}
 				return
 			}
-			defer d.gate.leave()
+			defer d.gate.Leave()
 			d.talk(ctx, t)
 		})
 	}
@@ -77,8 +77,8 @@ func (d *Daemon) admit(ctx context.Context, c net.Conn) (*tls.Conn, error) {
 	return t, nil
 }
 
-// stranger says in a few plain words why one was refused.
-func stranger(err error) string {
+// whyRefused says in a few plain words why one was refused.
+func whyRefused(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
 		return "it did not prove that it holds this cluster's key"

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorun-ml/gorun/internal/gate"
 	"github.com/gorun-ml/gorun/launcher/membership"
 )
 
@@ -56,7 +57,7 @@ type Daemon struct {
 	gorun   *executable
 	control net.Listener
 	hosts   *membership.Membership
-	gate    gate
+	gate    gate.Gate
 	quiet   quiet
 	changed chan struct{} // one token if the offer has
 	kill    chan struct{} // closed when job agents have no time left
@@ -87,6 +88,7 @@ func Listen(o Options) (*Daemon, error) {
 	o.ReadyBound, o.Grace = cmp.Or(o.ReadyBound, defaultReady), cmp.Or(o.Grace, defaultGrace)
 	d := &Daemon{
 		o: o, creds: newCredentials(o.Key), gorun: &executable{path: path}, view: newView(), free: o.Slots,
+		gate:    gate.Gate{Strangers: maxStrangers, Members: maxMembers},
 		changed: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	d.idle = sync.NewCond(&d.mu)

@@ -21,6 +21,8 @@ type command struct {
 	signals <-chan os.Signal
 	listen  func() // begins to take signals instead of dying from them
 	status  int
+	waits   bool     // another task of the same step launches
+	vigil   *os.File // its end tells the other tasks of this step that this one's has come
 }
 
 const long = `Start PROGRAM on several ranks, connect them and keep them alive. PROGRAM is a
@@ -80,7 +82,7 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -104,7 +106,7 @@ func (c *command) run(cmd *cobra.Command, args []string) error {
 	typed := os.Args[1:]
 	o.Command, o.ProgramAt = typed, len(typed)-len(args)
 	err := c.hosts(cmd)
-	if err != nil {
+	if err != nil || c.waits {
 		return err
 	}
 	if o.NP, err = c.np(cmd); err != nil {

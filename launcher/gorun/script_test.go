@@ -66,6 +66,7 @@ func TestScript(t *testing.T) {
 			"since":     since,
 			"port":      port,
 			"smalldisk": smalldisk,
+			"besiege":   besiege,
 			"heard":     heard,
 		},
 		Condition: func(name string) (bool, error) {

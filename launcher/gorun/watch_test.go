@@ -109,14 +109,19 @@ func port(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("MASTER_PORT", number)
 }
 
-// smalldisk DIR KIB makes a folder on a disk with room for so many KiB.
+// smalldisk DIR KIB [FILES] makes a folder on a disk with room for so many KiB, and files.
 func smalldisk(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: smalldisk DIR KIB")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: smalldisk DIR KIB [FILES]")
 	}
-	dir := ts.MkAbs(args[0])
+	dir, size := ts.MkAbs(args[0]), args[1]+"k"
+	if len(args) > 2 {
+		n, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		size += ",nr_inodes=" + strconv.Itoa(n+1) // the folder itself is one
+	}
 	ts.Check(ts.Exec("mkdir", dir))
-	ts.Check(mountSmall(dir, args[1]+"k"))
+	ts.Check(mountSmall(dir, size))
 	ts.Defer(func() { ts.Check(unmountSmall(dir)) })
 }
 

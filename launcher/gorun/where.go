@@ -19,6 +19,7 @@ import (
 // where is which hosts a job is to use, as typed.
 type where struct {
 	list, file string
+	script     string // that prints hosts
 	ssh        string
 	join       []string // agents to ask for hosts
 	key        string   // file with the cluster's key
@@ -40,15 +41,35 @@ func (w *where) flags(f *pflag.FlagSet, o *launcher.Options) {
 	f.StringArrayVarP(&o.Forward, "env", "x", nil, "ranks on other hosts get `NAME`[=VALUE] too")
 	f.StringArrayVar(&o.Files, "file", nil, "ranks on other hosts find `PATH` in their folder")
 	f.StringSliceVar(&w.join, "join", nil, "on hosts that the agent at `HOST` knows of")
+	f.StringSliceVar(&o.NICs, "nic", nil, "listen on the interface `NAME`, or a subnet, on all hosts")
+	f.StringVar(&w.script, "discovery-script", "", "hosts that the program `FILE` prints")
 	f.StringVar(&w.key, "key", "", "the cluster's key, from `FILE`")
 	f.BoolVar(&o.Spread, "spread", false, "use all hosts, where a few have the slots")
 }
 
+// one refuses two ways to name hosts at once.
+func (w *where) one() error {
+	var given []string
+	for _, x := range []struct {
+		flag string
+		set  bool
+	}{{"-H", w.list != ""}, {"--hostfile", w.file != ""}, {"--discovery-script", w.script != ""}, {"--join", len(w.join) > 0}} {
+		if x.set {
+			given = append(given, x.flag)
+		}
+	}
+	if len(given) < 2 {
+		return nil
+	}
+	return launcher.Usage(strings.Join(given, " and ") + ": choose one of them")
+}
+
 // read is the hosts that flags name, none where they don't.
 func (w *where) read() (all []hosts.Host, err error) {
+	if err := w.one(); err != nil {
+		return nil, err
+	}
 	switch {
-	case w.list != "" && w.file != "":
-		return nil, launcher.Usage("-H and --hostfile: choose one of them")
 	case w.list != "":
 		all, err = hosts.ParseList(w.list)
 	case w.file != "":
@@ -66,15 +87,20 @@ func (w *where) read() (all []hosts.Host, err error) {
 // hosts takes the hosts from flags, or from the scheduler in whose allocation gorun runs.
 func (c *command) hosts(cmd *cobra.Command) (err error) {
 	c.options.BindSet = cmd.Flags().Changed("bind")
-	if c.options.Hosts, err = c.where.read(); err != nil {
+	w := &c.where
+	if c.options.Hosts, err = w.read(); err != nil {
 		return err
 	}
+	if w.script != "" {
+		c.listen()
+		if c.options.Hosts, err = launcher.Discover(w.script, c.signals); err != nil {
+			return err
+		}
+	}
 	switch {
-	case len(c.where.join) > 0 && len(c.options.Hosts) > 0:
-		return launcher.Usage("--join and -H or --hostfile: choose one of them")
 	case c.options.Detach && len(c.options.Hosts) > 0:
 		return launcher.Usage("--detach and -H or --hostfile: choose one: a detached job is left to hosts that run gorun agent")
-	case len(c.where.join) > 0, c.options.Detach:
+	case len(w.join) > 0, c.options.Detach:
 		return c.byAgents(cmd.Context())
 	case len(c.options.Hosts) == 0:
 		return c.allocation()
@@ -168,6 +194,15 @@ func (c *command) allocation() error {
 		return launcher.Usage(err.Error())
 	case !found || len(a.Hosts) == 0:
 		return nil
+	}
+	if _, rank := os.LookupEnv("GORUN_JOB"); a.Tasks > 0 && !rank { // else it is a job's rank that starts a job
+		if c.waits = a.Task > 0; c.waits {
+			waitForTask()
+			return nil
+		}
+		if c.vigil, err = watchOver(a.Step); err != nil {
+			return launcher.Usage(err.Error())
+		}
 	}
 	o := &c.options
 	o.Hosts, o.JobID = a.Hosts, jobName(a.JobID)

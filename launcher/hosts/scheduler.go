@@ -17,6 +17,11 @@ type Allocation struct {
 	Hosts     []Host
 	Ranks     int    // as the scheduler says; 0 if it does not
 	Self      string // this node's name; "" if unknown
+
+	// Of several tasks that run the same command, which is this; and what the scheduler
+	// calls them together. Tasks is 0 where there are not several.
+	Task, Tasks int
+	Step        string
 }
 
 // FromScheduler reads what the scheduler says in the environment of this process, and in

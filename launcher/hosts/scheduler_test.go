@@ -40,7 +40,7 @@ func TestFromScheduler(t *testing.T) {
 		{
 			"a batch script",
 			"SLURM_JOB_ID=12\nSLURM_JOB_NAME=mnist\nSLURM_JOB_NODELIST=n[1-2,4]\nSLURM_TASKS_PER_NODE=2(x2),1\nSLURM_JOB_CPUS_PER_NODE=4(x3)\nSLURM_NTASKS=5\nSLURMD_NODENAME=n1",
-			Allocation{"Slurm", "12", "mnist", []Host{{"n1", 2}, {"n2", 2}, {"n4", 1}}, 5, "n1"},
+			Allocation{Scheduler: "Slurm", JobID: "12", JobName: "mnist", Hosts: []Host{{"n1", 2}, {"n2", 2}, {"n4", 1}}, Ranks: 5, Self: "n1"},
 		},
 		{
 			"only processors",
@@ -51,6 +51,16 @@ func TestFromScheduler(t *testing.T) {
 			"neither",
 			"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n[1-2]\nSLURM_NTASKS=3",
 			Allocation{Scheduler: "Slurm", JobID: "12", Hosts: []Host{{"n1", 0}, {"n2", 0}}, Ranks: 3},
+		},
+		{
+			"one of several tasks",
+			"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n[1-2]\nSLURM_TASKS_PER_NODE=2(x2)\nSLURM_STEP_ID=3\nSLURM_STEP_NUM_TASKS=4\nSLURM_PROCID=2\nSLURMD_NODENAME=n2",
+			Allocation{Scheduler: "Slurm", JobID: "12", Hosts: []Host{{"n1", 2}, {"n2", 2}}, Self: "n2", Task: 2, Tasks: 4, Step: "12.3"},
+		},
+		{
+			"the only task",
+			"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n1\nSLURM_TASKS_PER_NODE=1\nSLURM_STEP_ID=3\nSLURM_STEP_NUM_TASKS=1\nSLURM_PROCID=0",
+			Allocation{Scheduler: "Slurm", JobID: "12", Hosts: []Host{{"n1", 1}}},
 		},
 		{
 			"a step on one of two nodes",
@@ -103,23 +113,26 @@ func TestFromSchedulerRefuses(t *testing.T) {
 	const slurm = "SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n[1-2]\n"
 	for env, want := range map[string]string{
 		"SLURM_JOB_ID=12": "Slurm: SLURM_JOB_NODELIST is not set, although SLURM_JOB_ID is",
-		"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n[1-3":                     `Slurm: SLURM_JOB_NODELIST=n[1-3: "[" without "]"`,
-		"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n1,n[1-3]":                 "Slurm: SLURM_JOB_NODELIST=n1,n[1-3]: n1 is listed twice",
-		slurm + "SLURM_TASKS_PER_NODE=2(x3)":                            "Slurm: SLURM_TASKS_PER_NODE=2(x3): is for 3 nodes, but SLURM_JOB_NODELIST has 2",
-		slurm + "SLURM_TASKS_PER_NODE=2\nSLURM_JOB_CPUS_PER_NODE=4(x3)": "Slurm: SLURM_TASKS_PER_NODE=2: is for 1 node, but SLURM_JOB_NODELIST has 2",
-		slurm + "SLURM_TASKS_PER_NODE=2(x2":                             "Slurm: SLURM_TASKS_PER_NODE=2(x2: 2(x2: want numbers, such as 2(x3),1",
-		slurm + "SLURM_TASKS_PER_NODE=0(x2)":                            "Slurm: SLURM_TASKS_PER_NODE=0(x2): 0(x2): want a whole number from 1",
-		slurm + "SLURM_NTASKS=-1":                                       "Slurm: SLURM_NTASKS=-1: want a whole number from 1 to 1048576",
-		slurm + "SLURMD_NODENAME=-v":                                    `Slurm: SLURMD_NODENAME=-v: a host name does not begin with "-"`,
-		"PBS_NODEFILE=none":                                             "PBS: PBS_NODEFILE=none: no such file or directory",
-		"PBS_NODEFILE=empty":                                            "PBS: PBS_NODEFILE=empty: no host in it",
-		"PBS_NODEFILE=two":                                              "PBS: PBS_NODEFILE=two: line 2: n2 n3: want one name a line",
-		"PBS_NODEFILE=unsafe":                                           `PBS: PBS_NODEFILE=unsafe: line 2: -v: a host name does not begin with "-"`,
-		"LSB_JOBID=9":                                                   "LSF: LSB_MCPU_HOSTS is not set",
-		"LSB_JOBID=9\nLSB_MCPU_HOSTS=h1 4 h2":                           `LSF: LSB_MCPU_HOSTS=h1 4 h2: h2: slots "": want a whole number from 1`,
-		"LSB_JOBID=9\nLSB_DJOB_HOSTFILE=none":                           "LSF: LSB_DJOB_HOSTFILE=none: no such file or directory",
-		"PE_HOSTFILE=short":                                             "SGE: PE_HOSTFILE=short: line 1: n1: want a name, slots, a queue and processors",
-		"PE_HOSTFILE=bad":                                               "SGE: PE_HOSTFILE=bad: line 1: n1 x all.q UNDEFINED: slots x: want a whole number from 1",
+		"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n[1-3":                        `Slurm: SLURM_JOB_NODELIST=n[1-3: "[" without "]"`,
+		"SLURM_JOB_ID=12\nSLURM_JOB_NODELIST=n1,n[1-3]":                    "Slurm: SLURM_JOB_NODELIST=n1,n[1-3]: n1 is listed twice",
+		slurm + "SLURM_TASKS_PER_NODE=2(x3)":                               "Slurm: SLURM_TASKS_PER_NODE=2(x3): is for 3 nodes, but SLURM_JOB_NODELIST has 2",
+		slurm + "SLURM_TASKS_PER_NODE=2\nSLURM_JOB_CPUS_PER_NODE=4(x3)":    "Slurm: SLURM_TASKS_PER_NODE=2: is for 1 node, but SLURM_JOB_NODELIST has 2",
+		slurm + "SLURM_TASKS_PER_NODE=2(x2":                                "Slurm: SLURM_TASKS_PER_NODE=2(x2: 2(x2: want numbers, such as 2(x3),1",
+		slurm + "SLURM_TASKS_PER_NODE=0(x2)":                               "Slurm: SLURM_TASKS_PER_NODE=0(x2): 0(x2): want a whole number from 1",
+		slurm + "SLURM_NTASKS=-1":                                          "Slurm: SLURM_NTASKS=-1: want a whole number from 1 to 1048576",
+		slurm + "SLURM_STEP_ID=0\nSLURM_STEP_NUM_TASKS=x":                  "Slurm: SLURM_STEP_NUM_TASKS=x: want a whole number from 1 to 1048576",
+		slurm + "SLURM_STEP_ID=0\nSLURM_STEP_NUM_TASKS=2\nSLURM_PROCID=2":  "Slurm: SLURM_PROCID=2: want a number below SLURM_STEP_NUM_TASKS=2",
+		slurm + "SLURM_STEP_ID=-v\nSLURM_STEP_NUM_TASKS=2\nSLURM_PROCID=1": "Slurm: the step -v of job 12: not a number",
+		slurm + "SLURMD_NODENAME=-v":                                       `Slurm: SLURMD_NODENAME=-v: a host name does not begin with "-"`,
+		"PBS_NODEFILE=none":                                                "PBS: PBS_NODEFILE=none: no such file or directory",
+		"PBS_NODEFILE=empty":                                               "PBS: PBS_NODEFILE=empty: no host in it",
+		"PBS_NODEFILE=two":                                                 "PBS: PBS_NODEFILE=two: line 2: n2 n3: want one name a line",
+		"PBS_NODEFILE=unsafe":                                              `PBS: PBS_NODEFILE=unsafe: line 2: -v: a host name does not begin with "-"`,
+		"LSB_JOBID=9":                                                      "LSF: LSB_MCPU_HOSTS is not set",
+		"LSB_JOBID=9\nLSB_MCPU_HOSTS=h1 4 h2":                              `LSF: LSB_MCPU_HOSTS=h1 4 h2: h2: slots "": want a whole number from 1`,
+		"LSB_JOBID=9\nLSB_DJOB_HOSTFILE=none":                              "LSF: LSB_DJOB_HOSTFILE=none: no such file or directory",
+		"PE_HOSTFILE=short":                                                "SGE: PE_HOSTFILE=short: line 1: n1: want a name, slots, a queue and processors",
+		"PE_HOSTFILE=bad":                                                  "SGE: PE_HOSTFILE=bad: line 1: n1 x all.q UNDEFINED: slots x: want a whole number from 1",
 	} {
 		want += "; name the hosts with -H or --hostfile instead"
 		got, found, err := FromScheduler(environment(env), os.ReadFile)
@@ -153,6 +166,8 @@ func FuzzFromScheduler(f *testing.F) {
 				return "", false
 			case "LSB_DJOB_HOSTFILE":
 				return "file", scheduler%2 == 1
+			case "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID", "SLURM_PROCID":
+				return text, scheduler%2 == 1
 			case "SLURM_TASKS_PER_NODE", "SLURM_NTASKS":
 				return text, true
 			default:

@@ -260,7 +260,34 @@ func fromSlurm(v variables, _ func(string) ([]byte, error)) (Allocation, error) 
 			return a, fmt.Errorf("SLURM_NTASKS=%s: %w", show(ranks), err)
 		}
 	}
-	return a, nil
+	return a, a.taskOf(v)
+}
+
+// taskOf reads which task of a step this is. A batch script is no step, though it has a
+// number, and may have been told how many tasks its steps are to have.
+func (a *Allocation) taskOf(v variables) error {
+	tasks, step := v.get("SLURM_STEP_NUM_TASKS"), v.get("SLURM_STEP_ID")
+	if tasks == "" || step == "" {
+		return nil
+	}
+	n, err := parseRanks(tasks)
+	if err != nil {
+		return fmt.Errorf("SLURM_STEP_NUM_TASKS=%s: %w", show(tasks), err)
+	}
+	if n == 1 {
+		return nil
+	}
+	task, err := parseNumber(v.get("SLURM_PROCID"))
+	if err != nil || task >= uint64(n) {
+		return fmt.Errorf("SLURM_PROCID=%s: want a number below SLURM_STEP_NUM_TASKS=%s", show(v.get("SLURM_PROCID")), show(tasks))
+	}
+	for _, number := range []string{v.get("SLURM_JOB_ID"), step} {
+		if _, err := parseNumber(number); err != nil {
+			return fmt.Errorf("the step %s of job %s: %w", show(step), show(v.get("SLURM_JOB_ID")), err)
+		}
+	}
+	a.Task, a.Tasks, a.Step = int(task), n, v.get("SLURM_JOB_ID")+"."+step
+	return nil
 }
 
 // slurmCounts is the slots of each node, if anything is said about them: tasks, else

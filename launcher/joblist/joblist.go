@@ -27,11 +27,12 @@ type Entry struct {
 	Seed    string    `json:"seed"`   // of the key that opens the broker
 	Started time.Time `json:"started"`
 	Command string    `json:"command"`
-	Folder  string    `json:"folder"`           // to be removed if the launcher could not
-	Keeper  string    `json:"keeper,omitempty"` // the host, where several keep the job
+	Folder  string    `json:"folder"` // to be removed if the launcher could not
+
+	Keeper string `json:"keeper,omitempty"` // host, where several keep the job
 }
 
-// file is the entry's name in the folder.
+// file is the entry's name in its folder.
 func (e Entry) file() string {
 	if e.Keeper != "" {
 		return e.Job + "@" + e.Keeper + ".json"

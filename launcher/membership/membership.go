@@ -102,7 +102,7 @@ func Start(cfg Config) (*Membership, error) {
 	c.TCPTimeout = joinWithin
 	c.EnableCompression = false             // it took a fifth of the processor's time and spares no packet
 	c.DeadNodeReclaimTime = time.Nanosecond // a host that died may come back at another port
-	list, err := memberlist.Create(c)
+	list, err := create(c)
 	if err != nil {
 		return nil, fmt.Errorf("membership of host %s on %s: %w", cfg.Host, cfg.Bind, err)
 	}

@@ -11,7 +11,10 @@ else
 	mkdir -p "$all/$DIGEST" && new=$(mktemp "$all/$DIGEST/.new-XXXXXX") || exit 69
 	trap 'rm -f "$new"' EXIT
 	say need
-	head -c "$SIZE" >"$new" || exit 69
+	if ! head -c "$SIZE" >"$new"; then
+		echo "gorun could not be written to $all: is the disk full?" >&2
+		exit 69
+	fi
 	got=$DIGEST
 	if command -v sha256sum >/dev/null; then
 		got=$(sha256sum <"$new")

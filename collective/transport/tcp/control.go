@@ -146,7 +146,11 @@ func (m *Mesh) opened(key laneKey) {
 func (m *Mesh) open(l *lane) {
 	ctx, cancel := context.WithTimeout(m.ctx, laneWithin)
 	defer cancel()
-	c, err := m.dial(ctx, l.peer, uint16(l.number))
+	var c *wire
+	err := m.turn(ctx)
+	if err == nil {
+		c, err = m.dial(ctx, l.peer, uint16(l.number))
+	}
 	if err != nil {
 		m.lost(l.peer, err)
 		return

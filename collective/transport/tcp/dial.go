@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,10 +18,14 @@ const (
 	refusedFor = time.Second
 	// How long a lane may take to be made. The peer lives and needs to do nothing for it.
 	laneWithin = 10 * time.Second
+	// How many handshakes a rank begins at once. With all of them at once, those of 64 ranks
+	// on two cores keep each other from ending within their bound.
+	mostGreetings = 8
 )
 
 // dial connects to a peer for a lane or as control connection, and tries again until ctx
-// ends where that may help. It returns a PeerError of what doesn't get better.
+// ends where that may help. It returns a PeerError of what doesn't get better. The caller has
+// its turn for the first handshake.
 func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wire, error) {
 	var refused time.Time // since when
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
@@ -47,11 +52,26 @@ func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wir
 				"%w: nobody listens at %s any more", transport.ErrLost, peer.Addr)}
 		}
 		pause(ctx, wait)
+		if err := m.turn(ctx); err != nil {
+			return nil, err
+		}
 	}
 }
 
-// try connects once. again says whether a failure may pass.
+// turn waits until this rank may begin another handshake.
+func (m *Mesh) turn(ctx context.Context) error {
+	select {
+	case m.greetings <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// try connects once. It is its turn, which it gives back. again says whether a failure may pass.
 func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn *wire, again bool, err error) {
+	greeted := sync.OnceFunc(func() { <-m.greetings })
+	defer greeted()
 	f := m.fabric
 	dialer := net.Dialer{Timeout: f.c.Handshake}
 	dialled, err := dialer.DialContext(ctx, "tcp", peer.Addr)
@@ -84,6 +104,7 @@ func (m *Mesh) try(ctx context.Context, peer transport.Peer, lane uint16) (conn 
 	if err := tune(c, lane == controlLane, f.c.Silence); err != nil {
 		return nil, false, err
 	}
+	greeted()
 	c.SetDeadline(time.Time{}) // the peer answers when it joins the generation
 	no, err := script.verdict(w, theirs)
 	switch {

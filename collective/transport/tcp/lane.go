@@ -138,6 +138,13 @@ func (m *Mesh) attach(key laneKey, c *wire, answer func(status) error) error {
 	if l.conn != nil {
 		return errTaken
 	}
+	if c.tls != nil {
+		out, in, err := c.keys(m.fabric.key, answer == nil)
+		if err != nil {
+			return err
+		}
+		l.sum, l.sealed = false, newSealed(out, in) // a tag is a better checksum
+	}
 	if answer != nil {
 		if err := answer(statusTaken); err != nil {
 			return err // the peer dials again
@@ -147,13 +154,6 @@ func (m *Mesh) attach(key laneKey, c *wire, answer func(status) error) error {
 		l.conn = m.fabric.c.Wrap(c.TCPConn)
 	} else {
 		l.plain = c.TCPConn
-	}
-	if c.tls != nil {
-		out, in, err := c.keys(m.fabric.key, answer == nil)
-		if err != nil {
-			return err
-		}
-		l.sum, l.sealed = false, newSealed(out, in)
 	}
 	l.outgoing.buf = make([]byte, headerBytes+smallBytes+trailerBytes)
 	l.incoming.buf = aligned(alignment + inBytes)

@@ -32,6 +32,8 @@ type Mesh struct {
 	ended  chan struct{}  // closed when all is closed and joined
 	stop   func() bool    // ends the watch over the context
 
+	greetings chan struct{} // a token for each handshake that this rank has begun
+
 	over     atomic.Bool // err is set
 	patience patience
 
@@ -48,8 +50,9 @@ type laneKey struct{ peer, number int }
 func newMesh(f *Fabric, gen uint64, self int, peers []transport.Peer) (*Mesh, error) {
 	m := &Mesh{
 		fabric: f, gen: gen, self: self,
-		peers: make(map[int]transport.Peer, len(peers)),
-		done:  make(chan struct{}), full: make(chan struct{}), ended: make(chan struct{}),
+		peers:     make(map[int]transport.Peer, len(peers)),
+		greetings: make(chan struct{}, mostGreetings),
+		done:      make(chan struct{}), full: make(chan struct{}), ended: make(chan struct{}),
 		controls: map[int]*control{}, lanes: map[laneKey]*lane{}, last: map[int]error{},
 	}
 	found := false
@@ -72,9 +75,17 @@ func newMesh(f *Fabric, gen uint64, self int, peers []transport.Peer) (*Mesh, er
 }
 
 // join makes the control connections: a rank dials those below it and waits for those above.
+// It begins with the next, so that not all come to rank 0 at once.
 func (m *Mesh) join(ctx context.Context) error {
-	for _, p := range m.peers {
-		if p.Rank < m.self {
+	m.begin(func() {
+		for rank := m.self - 1; rank >= 0; rank-- {
+			p, ok := m.peers[rank]
+			if !ok {
+				continue
+			}
+			if m.turn(m.ctx) != nil {
+				return // the mesh has ended
+			}
 			m.begin(func() {
 				c, err := m.dial(m.ctx, p, controlLane)
 				if err != nil {
@@ -86,7 +97,7 @@ func (m *Mesh) join(ctx context.Context) error {
 				}
 			})
 		}
-	}
+	})
 	select {
 	case <-m.full:
 	case <-m.done:

@@ -36,7 +36,8 @@ func (f *Fabric) Encrypt() {
 	f.ends.Store(&ends)
 }
 
-// wire is a connection to a peer, from its handshake on.
+// wire is a connection to a peer, from its handshake on. It is closed without a word of TLS,
+// which could wait: who leaves in good order has said so in a message.
 type wire struct {
 	*net.TCPConn
 	tls *tls.Conn // what is said goes through it; nil where nothing is encrypted
@@ -54,14 +55,6 @@ func (w *wire) Write(p []byte) (int, error) {
 		return w.tls.Write(p)
 	}
 	return w.TCPConn.Write(p)
-}
-
-// CloseWrite says that nothing more comes.
-func (w *wire) CloseWrite() error {
-	if w.tls != nil {
-		_ = w.tls.CloseWrite() // the end of the connection beneath says it too
-	}
-	return w.TCPConn.CloseWrite()
 }
 
 // wrap does the dialer's or the acceptor's part of TLS, where the fabric encrypts.
@@ -91,7 +84,7 @@ func (f *Fabric) wrap(ctx context.Context, c *net.TCPConn, dialer bool) (*wire, 
 	case errors.Is(err, pinned.ErrOther):
 		return nil, fmt.Errorf("%w: its certificate is of another key; is it of this job?", transport.ErrAuth)
 	case errors.As(err, &op) && op.Op == "remote error":
-		return nil, fmt.Errorf("%w: it refuses this rank's certificate; are both of one job?", transport.ErrAuth)
+		return nil, fmt.Errorf("%w: it refuses this rank's handshake; are both of one job?", transport.ErrAuth)
 	}
 	return nil, err
 }

@@ -27,6 +27,7 @@ type desk struct {
 	live    func() string // the progress right now
 	grace   time.Duration
 	tell    func(event) error
+	may     func(np int) (was int, err error) // the job have so many ranks
 
 	mu        sync.Mutex
 	followers map[string]*follower
@@ -40,17 +41,17 @@ type follower struct {
 }
 
 // openDesk begins to answer. The output is kept in the job's folder from now on.
-func (l *launch) openDesk(folder string, hub *control.Hub, tell func(event) error) (*desk, error) {
+func (l *launch) openDesk(folder string, hub *control.Hub, tell func(event) error, may func(np int) (int, error)) (*desk, error) {
 	b, err := newBacklog(filepath.Join(folder, "output"), backlogBytes)
 	if err != nil {
 		return nil, refuse("folder for the job: %v", err)
 	}
 	d := &desk{
-		backlog: b, story: newStory(l.job), live: l.out.now, grace: l.Grace, tell: tell,
+		backlog: b, story: newStory(l.job), live: l.out.now, grace: l.Grace, tell: tell, may: may,
 		followers: map[string]*follower{}, changed: make(chan struct{}),
 	}
 	l.out.kept = b
-	err = hub.ServeSteering(control.Steering{Log: d.log, Events: d.events, Stop: d.stop, Leave: d.leave})
+	err = hub.ServeSteering(control.Steering{Log: d.log, Events: d.events, Stop: d.stop, Resize: d.resize, Leave: d.leave})
 	if err != nil {
 		b.close()
 		return nil, err
@@ -102,10 +103,21 @@ func (d *desk) events(ctx context.Context, q control.EventsRequest) control.Even
 
 // stop passes on that somebody wants the job to stop.
 func (d *desk) stop(q control.StopRequest) (control.StopReply, error) {
-	by := cmp.Or(oneLine(q.By[:min(len(q.By), 128)]), "somebody")
-	err := d.tell(evSignal{signal: syscall.SIGTERM, by: by, now: q.Now})
+	err := d.tell(evSignal{signal: syscall.SIGTERM, by: visitorName(q.By), now: q.Now})
 	return control.StopReply{Grace: d.grace}, err
 }
+
+// resize passes on that somebody wants another number of ranks.
+func (d *desk) resize(q control.ResizeRequest) (control.ResizeReply, error) {
+	was, err := d.may(q.Ranks)
+	if err != nil {
+		return control.ResizeReply{Ranks: was, Refused: oneLine(err.Error())}, nil
+	}
+	return control.ResizeReply{Ranks: was}, d.tell(evResize{q.Ranks, visitorName(q.By)})
+}
+
+// visitorName is who asks, as it is shown.
+func visitorName(by string) string { return cmp.Or(oneLine(by[:min(len(by), 128)]), "somebody") }
 
 // follow notes that a follower is waiting for an answer. The caller says when it has one.
 func (d *desk) follow(name string) (answered func()) {

@@ -53,7 +53,7 @@ func serve(t *testing.T) *served {
 	}
 	t.Cleanup(func() { _ = s.out.close() })
 	l := &launch{job: "j1", out: s.out, Options: Options{Grace: 3 * time.Second}}
-	if s.desk, err = l.openDesk(t.TempDir(), hub, func(e event) error { s.told <- e; return nil }); err != nil {
+	if s.desk, err = l.openDesk(t.TempDir(), hub, func(e event) error { s.told <- e; return nil }, s.may); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.backlog.close)
@@ -200,6 +200,32 @@ func TestFollowersSeeTheEnd(t *testing.T) {
 	}
 	events.await(t, "ended with status 3: job j1 failed: rank 1 (host h1) exited with status 3\n")
 	s.following(t, 0)
+}
+
+// may has a job of three ranks, that can have five at most.
+func (s *served) may(np int) (was int, err error) {
+	if np > 5 {
+		return 3, refuse("its hosts have slots for 5")
+	}
+	return 3, nil
+}
+
+func TestResizeIsPassedOnOrRefused(t *testing.T) {
+	s := serve(t)
+	v, err := s.job.visit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	if r, err := v.Resize(t.Context(), control.ResizeRequest{Ranks: 6, By: "ann"}); err != nil || r.Refused != "its hosts have slots for 5" || r.Ranks != 3 {
+		t.Errorf("6 ranks: %+v, %v", r, err)
+	}
+	if r, err := v.Resize(t.Context(), control.ResizeRequest{Ranks: 5, By: "ann"}); err != nil || r.Refused != "" || r.Ranks != 3 {
+		t.Errorf("5 ranks: %+v, %v", r, err)
+	}
+	if e := <-s.told; e != (evResize{5, "ann"}) {
+		t.Errorf("the supervisor was told %+v", e)
+	}
 }
 
 // A follower that has not asked for long is not waited for, nor one that asks no more.

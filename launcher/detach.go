@@ -72,7 +72,7 @@ func (l *launch) detach(signals <-chan os.Signal) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	agents := &crew{launch: l, tell: ended, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(l.sites.others)}
+	agents := newCrew(l, ended, map[string]control.AgentHello{}, len(l.sites.others))
 	defer agents.close()
 	failed := agents.boot(ctx, l.sites.others, letter{Job: l.job, Broker: spec.brokers(), Gossip: spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
 	if len(failed) > 0 {
@@ -93,7 +93,7 @@ func (l *launch) findKeepers(ctx context.Context, hub *control.Hub, secret [cont
 	own := *l
 	own.Reach = Reach{Each: l.Reach.Keep, Addr: l.Reach.Addr}
 	names := l.keeperHosts()
-	c = &crew{launch: &own, tell: ended, hello: map[string]control.AgentHello{}, all: make(chan struct{}), wanted: len(names)}
+	c = newCrew(&own, ended, map[string]control.AgentHello{}, len(names))
 	kept := make(chan control.AgentNews, len(names))
 	c.agents, err = hub.ServeAgents(func(n control.AgentNews) error {
 		if n.Kept {

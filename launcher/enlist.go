@@ -209,10 +209,15 @@ type crew struct {
 	watch  sync.WaitGroup
 }
 
+// newCrew waits for so many hellos, which it notes in hello.
+func newCrew(l *launch, tell func(event), hello map[string]control.AgentHello, wanted int) *crew {
+	return &crew{launch: l, tell: tell, hello: hello, skew: map[string]time.Duration{}, all: make(chan struct{}), wanted: wanted}
+}
+
 // enlist starts the agents of all other hosts and waits until each has said hello, with a
 // bound. Where one can't be had none is kept, and the refusal names all that failed.
 func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip string, secret []byte, tell func(event)) (*crew, error) {
-	c := &crew{launch: l, tell: tell, hello: s.hello, skew: map[string]time.Duration{}, all: make(chan struct{}), wanted: len(s.others)}
+	c := newCrew(l, tell, s.hello, len(s.others))
 	if len(s.others) == 0 {
 		return c, nil
 	}

@@ -51,7 +51,10 @@ type (
 		now     bool   // without waiting for ranks to end by themselves
 	}
 	// evResize: somebody wants another number of ranks, from now on.
-	evResize struct{ np int }
+	evResize struct {
+		np int
+		by string // who
+	}
 	// evBroken: the launcher itself cannot go on.
 	evBroken struct{ err error }
 	// evTick: a deadline may have passed.

@@ -127,6 +127,8 @@ func eventLine(e control.Event) string {
 		return fmt.Sprintf("host %s was lost: %s", e.Host, e.Detail)
 	case control.EventSaved:
 		return fmt.Sprintf("checkpoint of step %d saved: %s", e.Step, e.Detail)
+	case control.EventResize:
+		return "asked to resize: " + e.Detail
 	case control.EventStop:
 		return "asked to stop: " + e.Detail
 	case control.EventEnd:

@@ -138,7 +138,7 @@ func (j *job) handle(e event, now time.Time) []act {
 	case evSignal:
 		j.signalled(e, now)
 	case evResize:
-		j.resize(e.np, now)
+		j.resize(e, now)
 	case evBroken:
 		j.fail(Cause{Rank: -1, Host: j.Host, Kind: control.KindLaunch, Detail: e.err.Error()}, control.StatusTemporary, now)
 	case evTick:

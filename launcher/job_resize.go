@@ -35,11 +35,12 @@ func (j *job) mayResize(np int) error {
 }
 
 // resize makes the job bigger or smaller, after a step that all of its ranks complete.
-func (j *job) resize(np int, now time.Time) {
+func (j *job) resize(e evResize, now time.Time) {
+	np := e.np
 	if np == j.NP || j.mayResize(np) != nil {
 		return
 	}
-	j.note("the job is to have %s instead of %d", plural(np, "rank"), j.NP)
+	j.note("gorun resize (%s): the job is to have %s instead of %d", e.by, plural(np, "rank"), j.NP)
 	j.NP = np
 	for range np - len(j.gen.Members) + j.Spares - len(j.beside()) {
 		i := slices.IndexFunc(j.slots, func(s slot) bool { return s.retired && s.current.exited && s.current.drained })

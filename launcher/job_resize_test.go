@@ -10,7 +10,7 @@ import (
 
 func TestAJobGrowsOnce(t *testing.T) {
 	p := started(t, nil)
-	p.tell(evResize{5}).want("note the job is to have 5 ranks instead of 3", "start 3.1", "start 4.1")
+	p.tell(evResize{np: 5, by: "ann"}).want("note gorun resize (ann): the job is to have 5 ranks instead of 3", "start 3.1", "start 4.1")
 	p.register("3.1").want() // the other one may be near
 	p.wait(300 * time.Millisecond).register("4.1").want()
 	p.wait(200*time.Millisecond).want("commit 2: 0.1 1.1 2.1 3.1 4.1", "note generation 2: joined by pid 4714 on h as rank 3 and pid 4715 on h as rank 4")
@@ -28,11 +28,11 @@ func TestAJobGrowsOnce(t *testing.T) {
 
 func TestAJobShrinksAndGrowsAgain(t *testing.T) {
 	p := started(t, nil)
-	p.tell(evResize{1}).want("note the job is to have 1 rank instead of 3", "commit 2: 0.1",
+	p.tell(evResize{np: 1, by: "ann"}).want("note gorun resize (ann): the job is to have 1 rank instead of 3", "commit 2: 0.1",
 		"note generation 2: ranks 1 (pid 4712 on h) and 2 (pid 4713 on h) released, the limit is 1; going on with 1 rank")
 	p.exit("1.1", well).want()
 	p.exit("2.1", ending{status: 1}).want() // however they end
-	p.tell(evResize{2}).want("note the job is to have 2 ranks instead of 1", "start 1.2")
+	p.tell(evResize{np: 2, by: "ann"}).want("note gorun resize (ann): the job is to have 2 ranks instead of 1", "start 1.2")
 	p.register("1.2").wait(time.Second)
 	if p.did[0] != "commit 3: 0.1 1.2" {
 		t.Fatalf("decided %q", p.did)
@@ -47,7 +47,7 @@ func TestAJobShrinksAndGrowsAgain(t *testing.T) {
 
 func TestAJobThatGrowsLosesARank(t *testing.T) {
 	p := started(t, nil)
-	p.tell(evResize{4})
+	p.tell(evResize{np: 4, by: "ann"})
 	p.exit("1.1", killed)
 	p.did = nil
 	p.register("3.1").want("commit 2: 0.1 2.1 3.1",
@@ -60,9 +60,9 @@ func TestAJobThatGrowsLosesARank(t *testing.T) {
 
 func TestAResizeIsTakenBack(t *testing.T) {
 	p := spared(t, nil) // whose slot 3 is the spare's
-	p.tell(evResize{5}).want("note the job is to have 5 ranks instead of 3", "start 4.1", "start 5.1")
+	p.tell(evResize{np: 5, by: "ann"}).want("note gorun resize (ann): the job is to have 5 ranks instead of 3", "start 4.1", "start 5.1")
 	p.register("4.1")
-	p.tell(evResize{3}).want("note the job is to have 3 ranks instead of 5", "SIGTERM 5.1", "SIGTERM 4.1")
+	p.tell(evResize{np: 3, by: "ann"}).want("note gorun resize (ann): the job is to have 3 ranks instead of 5", "SIGTERM 5.1", "SIGTERM 4.1")
 	p.exit("4.1", ending{status: 143}).exit("5.1", ending{signal: 15, status: 143}).wait(time.Minute).want()
 	p.exit("1.1", killed) // the spare is still there
 	if p.did[1] != "commit 2: 0.1 2.1 3.1" {

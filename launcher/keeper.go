@@ -242,7 +242,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer func() { k.leads.Store(false); _ = hub.Close() }() // the other keepers tell
 	k.hub = hub
-	if k.desk, err = k.l.openDesk(folder, hub, k.propose); err != nil {
+	if k.desk, err = k.l.openDesk(folder, hub, k.propose, k.mayResize); err != nil {
 		return err
 	}
 	defer k.desk.backlog.close()
@@ -729,4 +729,14 @@ func (k *keeper) keepers() control.Keepers {
 		slices.Sort(all.Hosts)
 	}
 	return all
+}
+
+// mayResize says how many ranks the job has, and why it can't have another number.
+func (k *keeper) mayResize(np int) (was int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil || k.isOver() {
+		return 0, refuse("the job has not begun, or has ended")
+	}
+	return k.s.job.NP, k.s.job.mayResize(np)
 }

@@ -26,7 +26,7 @@ type record struct {
 	Said       *said              `json:"said,omitempty"`
 	HostLost   *hostLoss          `json:"host_lost,omitempty"`
 	Signal     *signalRecord      `json:"signal,omitempty"`
-	Resize     int                `json:"resize,omitempty"`
+	Resize     *resizeRecord      `json:"resize,omitempty"`
 	Broken     string             `json:"broken,omitempty"`
 }
 
@@ -38,6 +38,11 @@ type said struct {
 type hostLoss struct {
 	Host string `json:"host"`
 	Why  string `json:"why"`
+}
+
+type resizeRecord struct {
+	Ranks int    `json:"ranks"`
+	By    string `json:"by"`
 }
 
 type signalRecord struct {
@@ -70,7 +75,7 @@ func recordOf(e event, at time.Time) record {
 	case evSignal:
 		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
 	case evResize:
-		r.Resize = e.np
+		r.Resize = &resizeRecord{e.np, e.by}
 	case evBroken:
 		r.Broken = e.err.Error()
 	case evTick:
@@ -103,8 +108,8 @@ func (r record) event() event {
 		return evHostLost{r.HostLost.Host, r.HostLost.Why}
 	case r.Signal != nil:
 		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
-	case r.Resize > 0:
-		return evResize{r.Resize}
+	case r.Resize != nil:
+		return evResize{r.Resize.Ranks, r.Resize.By}
 	case r.Broken != "":
 		return evBroken{errors.New(r.Broken)}
 	}

@@ -29,7 +29,7 @@ func TestRecordsHoldEvents(t *testing.T) {
 		evHostLost{"h2", "it doesn't answer any more"},
 		evSignal{signal: syscall.SIGTERM, relayed: true},
 		evSignal{signal: syscall.SIGINT, by: "ann", now: true},
-		evResize{5},
+		evResize{5, "ann"},
 		evBroken{errors.New("no space")},
 		evTick{},
 	} {

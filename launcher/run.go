@@ -216,7 +216,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 		return Verdict{}, err
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
-	desk, err := l.openDesk(folder, hub, s.voice().tell)
+	desk, err := l.openDesk(folder, hub, s.voice().tell, s.mayResize)
 	if err != nil {
 		return Verdict{}, err
 	}

@@ -65,6 +65,11 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		saved := of(control.EventSaved)
 		saved.Step, saved.Detail = e.saved.Step, oneLine(e.saved.Path)
 		s.add(saved)
+	case evResize:
+		resize := of(control.EventResize)
+		if resize.Detail = noteOf(acts, "gorun resize "); resize.Detail != "" {
+			s.add(resize)
+		}
 	case evSignal:
 		stop := of(control.EventStop)
 		stop.Detail = e.asked()

@@ -32,7 +32,7 @@ type supervisor struct {
 	plain   bool // no live line
 
 	events   chan event
-	asks     chan chan<- []RankState
+	calls    chan func() // what others want done in the loop
 	ended    chan struct{}
 	ledger   *ledger
 	progress *progress
@@ -50,7 +50,7 @@ type RankState struct {
 
 // newSupervisor can be told events, and handles them once it supervises a job.
 func newSupervisor() *supervisor {
-	return &supervisor{events: make(chan event, 1024), asks: make(chan chan<- []RankState), ended: make(chan struct{}), ledger: newLedger()}
+	return &supervisor{events: make(chan event, 1024), calls: make(chan func()), ended: make(chan struct{}), ledger: newLedger()}
 }
 
 // begin gives it its job, before it supervises.
@@ -84,8 +84,8 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 		select {
 		case e := <-s.events:
 			s.handle(ctx, e)
-		case answer := <-s.asks:
-			answer <- s.ranks()
+		case f := <-s.calls:
+			f()
 		case <-timer.C:
 			s.handle(ctx, evTick{})
 		}
@@ -181,12 +181,26 @@ func (s *supervisor) completed(steps []Metrics) {
 
 // ps is the state for gorun ps. It may be called from any goroutine.
 func (s *supervisor) ps() any {
-	answer := make(chan []RankState, 1)
+	ranks := []RankState{}
+	s.call(func() { ranks = s.ranks() })
+	return ranks
+}
+
+// mayResize says how many ranks the job has, and why it can't have another number, nil if
+// it can. It may be called from any goroutine.
+func (s *supervisor) mayResize(np int) (was int, err error) {
+	err = refuse("the job has ended")
+	s.call(func() { was, err = s.job.NP, s.job.mayResize(np) })
+	return was, err
+}
+
+// call has f run in the loop, and returns after it. After the loop's end it does nothing.
+func (s *supervisor) call(f func()) {
+	done := make(chan struct{})
 	select {
-	case s.asks <- answer:
-		return <-answer
+	case s.calls <- func() { f(); close(done) }:
+		<-done
 	case <-s.ended:
-		return []RankState{}
 	}
 }
 

@@ -19,6 +19,7 @@ type Steering struct {
 	Log    func(ctx context.Context, q LogRequest) LogReply
 	Events func(ctx context.Context, q EventsRequest) EventsReply
 	Stop   func(q StopRequest) (StopReply, error) // ErrElsewhere has it asked again
+	Resize func(q ResizeRequest) (ResizeReply, error)
 	Leave  func(follower string)
 }
 
@@ -48,6 +49,7 @@ func (h *Hub) ServeSteering(s Steering) error {
 			}
 		}),
 		h.serve(subjectStop, visits(h, held, func(_ context.Context, q StopRequest) (StopReply, error) { return s.Stop(q) })),
+		h.serve(subjectResize, visits(h, held, func(_ context.Context, q ResizeRequest) (ResizeReply, error) { return s.Resize(q) })),
 	)
 	if err == nil {
 		err = h.nc.FlushTimeout(5 * time.Second)

@@ -94,9 +94,10 @@ const (
 	EventFinished   = "finished"   // every rank has, and the last one was
 	EventRankLost   = "rank-lost"
 	EventHostLost   = "host-lost"
-	EventSaved      = "saved" // a checkpoint
-	EventStop       = "stop"  // somebody has asked for it
-	EventEnd        = "end"   // with a status
+	EventSaved      = "saved"  // a checkpoint
+	EventStop       = "stop"   // somebody has asked for it
+	EventResize     = "resize" // somebody has asked for it
+	EventEnd        = "end"    // with a status
 )
 
 // StopRequest asks a job to stop. One that is heard twice does no more than one.
@@ -113,4 +114,16 @@ type leaveRequest struct {
 // StopReply says how long it may take.
 type StopReply struct {
 	Grace time.Duration `json:"grace"` // for ranks to end by themselves
+}
+
+// ResizeRequest asks for another number of ranks.
+type ResizeRequest struct {
+	Ranks int    `json:"ranks"`
+	By    string `json:"by"` // who asks, for people
+}
+
+// ResizeReply says how many it had, or why it can't have another number.
+type ResizeReply struct {
+	Ranks   int    `json:"ranks"`
+	Refused string `json:"refused,omitempty"`
 }

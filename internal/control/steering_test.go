@@ -23,6 +23,9 @@ func steerable(t *testing.T, s Steering) *job {
 	if s.Leave == nil {
 		s.Leave = func(string) {}
 	}
+	if s.Resize == nil {
+		s.Resize = func(ResizeRequest) (ResizeReply, error) { return ResizeReply{}, nil }
+	}
 	if s.Stop == nil {
 		s.Stop = func(StopRequest) (StopReply, error) { return StopReply{}, nil }
 	}

@@ -134,6 +134,11 @@ func (v *Visitor) Stop(ctx context.Context, q StopRequest) (StopReply, error) {
 	return visit[StopReply](ctx, v, subjectStop, q, 0)
 }
 
+// Resize asks for another number of ranks. It returns when the supervisor knows.
+func (v *Visitor) Resize(ctx context.Context, q ResizeRequest) (ResizeReply, error) {
+	return visit[ResizeReply](ctx, v, subjectResize, q, 0)
+}
+
 // Close disconnects. A follower leaves: that it has heard all is known then.
 func (v *Visitor) Close() {
 	if body, err := encode(leaveRequest{v.name}); err == nil && v.known && v.nc.IsConnected() {

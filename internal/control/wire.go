@@ -25,6 +25,7 @@ import (
 //	log      a position; answered with lines that the job has shown since
 //	events   a position; answered with what has happened since
 //	stop     asks the job to stop; answered when the supervisor knows
+//	resize   asks for another number of ranks; answered when the supervisor knows
 //	leave    the name of a follower that asks no more; not answered
 //	orders   a host and the last order its agent has; answered with later ones, or with none yet
 //	file     a digest and an offset; answered with bytes
@@ -48,6 +49,7 @@ const (
 	subjectLog      = "log"
 	subjectEvents   = "events"
 	subjectStop     = "stop"
+	subjectResize   = "resize"
 	subjectLeave    = "leave"
 	subjectOrders   = "orders"
 	subjectFile     = "file"

@@ -19,6 +19,9 @@ const (
 	stayFor = 2 * time.Second
 )
 
+// mostFollowers are known before those that ask no more are looked for.
+const mostFollowers = 64
+
 // desk answers those who ask about a job, or ask it to stop, from other processes. Nobody
 // who asks slowly holds up the job.
 type desk struct {
@@ -127,6 +130,13 @@ func (d *desk) follow(name string) (answered func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.followers[name]
+	if f == nil && len(d.followers) >= mostFollowers {
+		for other, o := range d.followers { // those that went without a word
+			if o.held == 0 && time.Since(o.seen) > stayFor {
+				delete(d.followers, other)
+			}
+		}
+	}
 	if f == nil {
 		f = &follower{}
 		d.followers[name] = f

@@ -119,6 +119,8 @@ type (
 		member string
 		rank   int
 	}
+	// actEnd has the agent of a host that was lost end, should it be there still.
+	actEnd struct{ host string }
 	// actNote tells people something.
 	actNote struct{ line string }
 )
@@ -128,6 +130,7 @@ func (actSignal) isAct()  {}
 func (actCommit) isAct()  {}
 func (actCommand) isAct() {}
 func (actLabel) isAct()   {}
+func (actEnd) isAct()     {}
 func (actNote) isAct()    {}
 
 // ending is how a process ended: with a status, by a signal, or with its host.

@@ -57,6 +57,7 @@ const (
 type job struct {
 	rules
 	started time.Time
+	handled time.Time // of the last event
 	phase   phase
 	slots   []slot
 	members map[string]*candidate // by member ID, dead ones too
@@ -68,6 +69,7 @@ type job struct {
 	restarts  int
 	steps     int
 	epochs    int
+	fixed     bool // what a step is depends on the number of ranks
 	saved     string
 	stuckAt   int    // steps done when a rank was first stranded there
 	stuckFrom uint64 // the generation then
@@ -106,12 +108,22 @@ func (j *job) begin(now time.Time) []act {
 
 // handle is told of an event and says what to do about it.
 func (j *job) handle(e event, now time.Time) []act {
+	j.handled = now
 	switch e := e.(type) {
 	case evStarted:
-		j.members[e.member].pid = e.pid
+		if c := j.members[e.member]; c != nil {
+			c.pid = e.pid
+		}
 	case evNotStarted:
 		c := j.members[e.member]
+		if c == nil || c.exited {
+			break
+		}
 		c.exited, c.drained = true, true
+		if j.dispensable(c) {
+			j.giveUp(c, "could not be started: "+e.err.Error())
+			break
+		}
 		j.fail(Cause{Rank: c.rank, Host: c.host, Kind: control.KindLaunch, Detail: "could not be started: " + e.err.Error()}, control.StatusUsage, now)
 	case evRegistered:
 		j.register(e.member, now)
@@ -130,9 +142,13 @@ func (j *job) handle(e event, now time.Time) []act {
 			j.do(actNote{oneLine(e.line)})
 		}
 	case evExited:
-		j.exited(j.members[e.member], e.end, now)
+		if c := j.members[e.member]; c != nil { // else its host was lost, and is back
+			j.exited(c, e.end, now)
+		}
 	case evDrained:
-		j.drained(j.members[e.member], e.tail)
+		if c := j.members[e.member]; c != nil {
+			j.drained(c, e.tail)
+		}
 	case evHostLost:
 		j.hostLost(e.host, e.why, now)
 	case evSignal:
@@ -153,7 +169,7 @@ func (j *job) handle(e event, now time.Time) []act {
 func (j *job) deadline() time.Time {
 	first := time.Time{}
 	earlier := func(t time.Time) {
-		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+		if t.After(j.handled) && (first.IsZero() || t.Before(first)) { // what was due then has been done, if it could be
 			first = t
 		}
 	}
@@ -193,7 +209,11 @@ func (j *job) clock(now time.Time) {
 	}
 	var late []*candidate
 	for _, c := range j.candidates() {
-		if due(j.mustRegister(c)) {
+		switch {
+		case !due(j.mustRegister(c)):
+		case j.dispensable(c):
+			j.giveUp(c, fmt.Sprintf("had not called worker.Run %v after it was started", j.StartTimeout))
+		default:
 			late = append(late, c)
 		}
 	}

@@ -76,22 +76,26 @@ func (j *job) hostLost(host, why string, now time.Time) {
 	}
 	j.lost[site] = why
 	gone := ending{status: control.StatusNoHost, lost: why}
-	var there []*candidate
+	j.do(actEnd{host}) // who was only away for a while must not go on beside the others
+	var there, ranks []*candidate
 	for _, c := range j.candidates() {
 		if c.host == host && !c.drained {
 			there = append(there, c)
+			if j.ranked(c) && !c.released && !c.exited {
+				ranks = append(ranks, c)
+			}
 		}
 	}
-	if j.phase == training && len(there) > 0 {
+	if j.phase == training && len(ranks) > 0 {
 		switch {
 		case len(j.lost) == len(j.Sites):
 			j.fail(Cause{Rank: -1, Host: host, Step: j.steps, Kind: control.KindHost, Detail: fmt.Sprintf("no host is left: %s was lost: %s", host, why)}, control.StatusNoHost, now)
 		case j.hasJoined() && j.restarts >= j.Restarts:
-			there[0].end = gone
-			j.blame(there[0], now)
+			ranks[0].end = gone
+			j.blame(ranks[0], now)
 		case j.hasJoined():
 			j.restarts++
-			j.note("host %s was lost: %s: starting its %s on other hosts (restart %d of %d)", host, why, plural(len(there), "rank"), j.restarts, j.Restarts)
+			j.note("host %s was lost: %s: starting its %s on other hosts (restart %d of %d)", host, why, plural(len(ranks), "rank"), j.restarts, j.Restarts)
 		default:
 			j.note("host %s was lost: %s", host, why)
 		}

@@ -106,6 +106,7 @@ func (j *job) report(r control.Report) {
 	}
 	j.steps = max(j.steps, r.Step)
 	j.epochs = max(j.epochs, r.Epoch)
+	j.fixed = j.fixed || r.Fixed
 }
 
 func (j *job) failed(f control.Failure, now time.Time) {
@@ -133,7 +134,7 @@ func (j *job) failed(f control.Failure, now time.Time) {
 	if f.Saved != "" {
 		j.saved = f.Saved
 	}
-	if deterministic(f) {
+	if deterministic(f) && !j.dispensable(c) { // else its end says so
 		j.blame(c, now)
 	}
 }
@@ -196,8 +197,6 @@ func (j *job) exited(c *candidate, end ending, now time.Time) {
 		if end.status != 0 && end.lost == "" && !j.killed(now) && j.ranked(c) {
 			j.blame(c, now)
 		}
-	case j.hasJoined() && !j.ranked(c) && j.Spares > 0 && j.restarts >= j.Restarts:
-		j.note("a spare, rank %d (pid %d), has ended: it isn't started again", c.rank, c.pid)
 	case j.hasJoined():
 		if end.status != 0 || c.failure != nil || c.finished != j.gen.ID || j.gen.ID == 0 {
 			j.replace(c, now)
@@ -217,7 +216,13 @@ func (j *job) exited(c *candidate, end ending, now time.Time) {
 // replace starts a joined rank anew, or ends the job where that is not allowed or no use.
 func (j *job) replace(c *candidate, now time.Time) {
 	f := c.failure
-	if f == nil && c.end.status == 0 || f != nil && deterministic(*f) {
+	useless := f == nil && c.end.status == 0 || f != nil && deterministic(*f)
+	switch {
+	case j.dispensable(c) && (useless || j.restarts >= j.Restarts && c.end.lost == ""):
+		cause, _ := causeOf(c, 0)
+		j.giveUp(c, cause.Detail)
+		return
+	case useless:
 		j.blame(c, now)
 		return
 	}

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -26,6 +27,8 @@ func (j *job) mayResize(np int) error {
 		return refuse("%d ranks: want at least 1", np)
 	case j.phase != training:
 		return refuse("the job is about to end")
+	case j.fixed:
+		return refuse("it makes its batch bigger with the number of ranks (ScaleBatch), so that a step depends on it: stop it, and start it anew with as many")
 	case j.gen.ID == 0:
 		return refuse("its ranks have not begun to train, or never call worker.Run: only a job that trains can be resized")
 	case known && np+j.Spares > total && !j.Oversubscribe:
@@ -84,6 +87,40 @@ func (j *job) trim() {
 
 // grows says whether ranks are on their way that make the job bigger.
 func (j *job) grows() bool { return j.gen.ID > 0 && len(j.gen.Members) < j.NP }
+
+// dispensable says whether the job does without a candidate that no rank waits for: a spare,
+// or one that was to make the job bigger.
+func (j *job) dispensable(c *candidate) bool {
+	if j.gen.ID == 0 || j.phase != training || j.ranked(c) {
+		return false
+	}
+	for _, m := range j.gen.Members {
+		if o := j.members[m.ID]; o.exited || o.failure != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// giveUp goes on without a candidate, and without what it was for.
+func (j *job) giveUp(c *candidate, why string) {
+	if c.released {
+		return
+	}
+	what := "a spare"
+	if j.grows() {
+		what = fmt.Sprintf("one of %s", plural(j.NP, "rank"))
+		j.NP--
+	} else {
+		j.Spares--
+	}
+	j.note("pid %d on %s, to be %s, %s: the job goes on without it", c.pid, c.host, what, oneLine(why))
+	c.released = true
+	j.slots[c.slot].retired, j.slots[c.slot].startAt = true, time.Time{}
+	if c.alive() {
+		j.do(actSignal{c.member, syscall.SIGTERM})
+	}
+}
 
 // policy is how many ranks there are to be. While a job grows the ranks that it has train.
 func (j *job) policy() rendezvous.Policy {

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,34 @@ func TestAResizeIsTakenBack(t *testing.T) {
 	}
 }
 
+// What goes wrong with a rank that was to make the job bigger is no harm to those that train.
+func TestAJobThatCannotGrowGoesOn(t *testing.T) {
+	p := started(t, func(r *rules) { r.Restarts = 0 })
+	p.tell(evResize{np: 7, by: "ann"})
+	p.did = nil
+	p.tell(evNotStarted{"3.1", errors.New("no such file")}).want("note pid 4714 on h, to be one of 7 ranks, could not be started: no such file: the job goes on without it")
+	p.exit("4.1", ending{status: 64}).want("note pid 4715 on h, to be one of 6 ranks, exited with status 64: the job goes on without it")
+	p.register("5.1").wait(time.Minute)
+	if p.did[0] != "note pid 4717 on h, to be one of 5 ranks, had not called worker.Run 1m0s after it was started: the job goes on without it" && p.did[0] != "commit 2: 0.1 1.1 2.1 5.1" {
+		t.Fatalf("decided %q", p.did)
+	}
+	if n := len(p.job.gen.Members); n != 4 || p.job.NP != 4 || p.job.phase != training {
+		t.Fatalf("%d ranks of %d, phase %d; decided %q", n, p.job.NP, p.job.phase, p.did)
+	}
+}
+
+// A rank that makes the job bigger has long been there while others are missed: nothing is
+// to be done until they come.
+func TestNothingIsDueWhileRanksAreMissed(t *testing.T) {
+	p := started(t, nil)
+	p.tell(evResize{np: 4, by: "ann"})
+	p.exit("1.1", killed).exit("2.1", killed).register("3.1")
+	p.wait(time.Second) // fails if the loop would spin
+	if d := p.job.deadline(); !d.IsZero() && d.Sub(p.now) < 10*time.Second {
+		t.Errorf("the next deadline is in %v", d.Sub(p.now))
+	}
+}
+
 func TestResizesThatCannotBe(t *testing.T) {
 	p := newPlay(t, func(r *rules) { r.Sites, r.Placed, r.Capacity = []string{"a", "b"}, []int{0, 0, 1}, []int{2, 2} })
 	refused := func(np int, want string) {
@@ -88,6 +117,9 @@ func TestResizesThatCannotBe(t *testing.T) {
 	}
 	p.job.lost[1] = "gone"
 	refused(4, "slots for 2")
+	p.job.fixed = true
+	refused(2, "ScaleBatch")
+	p.job.fixed = false
 	p.tell(evFinished{control.Finish{Member: "0.1", Generation: 1}})
 	p.finish(1, "1.1", "2.1")
 	refused(2, "about to end")

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/gorun-ml/gorun/internal/control"
@@ -42,7 +43,7 @@ func TestASpareTakesADeadRanksPlace(t *testing.T) {
 func TestASpareThatDiesEndsNoJob(t *testing.T) {
 	p := spared(t, func(r *rules) { r.Restarts = 1 })
 	p.exit("3.1", killed).want("start 3.2", "note rank 3 (host h, pid 4714) was ended by SIGKILL: starting it anew (restart 1 of 1)")
-	p.register("3.2").exit("3.2", killed).want("note a spare, rank 3 (pid 4715), has ended: it isn't started again")
+	p.register("3.2").exit("3.2", killed).want("note pid 4715 on h, to be a spare, was ended by SIGKILL: the job goes on without it")
 	p.finish(1, "0.1", "1.1", "2.1").want("commit 2: 0.1 1.1 2.1 done")
 	p.exit("0.1", well).exit("1.1", well).exit("2.1", well)
 	if v := p.verdict(); !v.OK {
@@ -62,5 +63,22 @@ func TestSparesAreWhereThereIsRoom(t *testing.T) {
 		if size := map[string]int{"a": 2, "b": 1}[want]; place.localSize != size {
 			t.Errorf("slot %d is told of %d ranks on its host, want %d", i, place.localSize, size)
 		}
+	}
+}
+
+func TestAHostWithNothingButASpareIsLost(t *testing.T) {
+	p := spared(t, func(r *rules) {
+		r.Restarts = 0
+		r.Sites, r.Placed, r.Capacity = []string{"a", "b"}, []int{0, 0, 0}, []int{3, 1}
+	})
+	p.tell(evHostLost{"b", "gone"})
+	if p.job.phase != training || p.job.restarts != 0 {
+		t.Fatalf("phase %d after %d restarts; decided %q", p.job.phase, p.job.restarts, p.did)
+	}
+	// It was only away: what its agent tells of those that were given up means nothing.
+	p.did = nil
+	p.tell(evStarted{"3.1", 9}, evExited{"3.1", killed}, evDrained{"3.1", tail{}}, evNotStarted{"7.7", errors.New("x")}, evExited{"7.7", killed}, evDrained{"7.7", tail{}})
+	if p.job.phase != training {
+		t.Fatalf("decided %q", p.did)
 	}
 }

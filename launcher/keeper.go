@@ -36,15 +36,19 @@ type keeper struct {
 	group  atomic.Pointer[replica.Group]
 	hub    *control.Hub
 	leads  atomic.Bool
-	knows  atomic.Bool // it was one of the first, or has what they knew
+	led    atomic.Int64 // when somebody led, as far as is known: Unix nanoseconds
+	knows  atomic.Bool  // it was one of the first, or has what they knew
 
-	mu      sync.Mutex
-	s       *supervisor
-	hello   map[string]control.AgentHello
-	history history
-	seq     uint64                    // of the newest record
-	at      time.Time                 // of the newest record, by the clock of who led then
-	applied time.Time                 // when it was, by this one's
+	mu       sync.Mutex
+	s        *supervisor
+	hello    map[string]control.AgentHello
+	history  history
+	seq      uint64         // of the newest record
+	at       time.Time      // of the newest record, by the clock of who led then
+	applied  time.Time      // when it was, by this one's
+	changes  sync.WaitGroup // of keepers
+	changing sync.Mutex     // held by the one that is made
+
 	gone    map[string]string         // hosts that gossip takes for dead, and why
 	news    map[string]control.Report // the newest of each rank, not yet told to the others
 	over    chan struct{}             // closed with the job
@@ -106,6 +110,8 @@ const (
 	proposeWithin = 2 * time.Second  // for the other keepers to know of an event
 	reportEvery   = time.Second      // for them to know of steps
 	lonelyFor     = time.Minute      // without a leader until a keeper gives up
+	wayward       = 5 * time.Second  // without a leader until a keeper leaves answering to others
+	changeWithin  = 15 * time.Second // for another to take the place of a keeper
 	keptFor       = 10 * time.Minute // after the job's end, for who asks how it ended
 	keepWithin    = 20 * time.Second // for a keeper to be told what it keeps
 )
@@ -123,7 +129,7 @@ func (a JobAgent) keep(l letter) error {
 		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
-	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: "keeper." + l.Host, Bind: addr, Key: control.GossipKey(secret)})
+	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: keeperPrefix + l.Host, Bind: addr, Key: control.GossipKey(secret)})
 	if err != nil {
 		return err
 	}
@@ -331,8 +337,10 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 	turns := make(chan bool)
 	var following sync.WaitGroup
 	defer following.Wait()
+	defer k.changes.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	k.led.Store(time.Now().UnixNano())
 	following.Go(func() { k.follow(ctx, turns) })
 	for {
 		timer.Reset(k.untilDeadline())
@@ -342,6 +350,9 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			if lead {
 				k.succeed(ctx)
 			}
+			if lead && k.isOver() {
+				k.conclude() // whoever led before may not have come to it
+			}
 		case h, ok := <-hosts.Sightings():
 			if ok {
 				k.sight(ctx, h)
@@ -350,7 +361,10 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			_ = k.propose(evTick{}) // who leads then does
 		case <-reports.C:
 			k.tellReports()
-			if k.group.Load().Leader() != "" || linger != nil {
+			if k.group.Load().Leader() != "" {
+				k.led.Store(time.Now().UnixNano())
+				lonely = time.Now()
+			} else if linger != nil || !k.knows.Load() && k.sees() {
 				lonely = time.Now()
 			} else if time.Since(lonely) > lonelyFor {
 				return fmt.Errorf("the other keepers of job %s are out of reach since %v", k.l.job, lonelyFor)
@@ -377,7 +391,7 @@ func (k *keeper) role() control.Role {
 		return control.Leads
 	case !k.knows.Load():
 		return control.Absent
-	case g == nil || g.Leader() == "":
+	case (g == nil || g.Leader() == "") && time.Since(time.Unix(0, k.led.Load())) < wayward:
 		return control.Leaderless
 	}
 	return control.Follows
@@ -494,24 +508,54 @@ func (k *keeper) sight(ctx context.Context, h membership.Sighting) {
 // lost tells the others that a host is gone, or has another keeper take the place of one
 // that is.
 func (k *keeper) lost(ctx context.Context, host, why string) {
-	name, keeps := strings.CutPrefix(host, "keeper.")
+	name, keeps := strings.CutPrefix(host, keeperPrefix)
 	if !keeps {
 		_ = k.propose(evHostLost{host, why}) // or the next to lead does
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, proposeWithin)
-	defer cancel()
-	if k.group.Load().Remove(ctx, name) != nil { // it was none, or not for this one to do
+	k.changes.Go(func() {
+		k.changing.Lock()
+		defer k.changing.Unlock()
+		ctx, cancel := context.WithTimeout(ctx, changeWithin)
+		defer cancel()
+		k.supersede(ctx, name)
+	})
+}
+
+// supersede has a keeper that is not one of the group yet take the place of another. Without
+// one that other stays: it may come back, and the group is no worse off with it.
+func (k *keeper) supersede(ctx context.Context, name string) {
+	g := k.group.Load()
+	members := g.Members()
+	if _, is := members[name]; !is {
 		return
 	}
-	for _, o := range k.spec.Keepers[k.spec.First:] {
-		k.mu.Lock()
-		_, gone := k.gone["keeper."+o.Host]
-		k.mu.Unlock()
-		if !gone && k.group.Load().Add(ctx, o.Host, o.at(o.Replica)) == nil {
+	for _, o := range k.spec.Keepers {
+		if _, is := members[o.Host]; is || k.isGone(keeperPrefix+o.Host) {
+			continue
+		}
+		if g.Add(ctx, o.Host, o.at(o.Replica)) == nil {
+			_ = g.Remove(ctx, name) // else the next to lead does
 			return
 		}
 	}
+}
+
+// keeperPrefix is before a host's name where it is its keeper that gossips.
+const keeperPrefix = "keeper."
+
+func (k *keeper) isGone(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, gone := k.gone[name]
+	return gone
+}
+
+// sees says whether another keeper is there.
+func (k *keeper) sees() bool {
+	return slices.ContainsFunc(k.spec.Keepers, func(o keeperAddr) bool {
+		return o.Host != k.self && !k.isGone(keeperPrefix+o.Host)
+	})
 }
 
 // now is the job's time: that of the newest record, and what has passed since. Clocks of
@@ -614,7 +658,6 @@ func (k *keeper) apply(r record) {
 	r.Seq = max(r.Seq, k.seq)
 	k.seq, k.at, k.applied = r.Seq, r.At, time.Now()
 	k.knows.Store(true)
-	k.history.add(r)
 	now := func() time.Time { return r.At }
 	var acts []act
 	switch {
@@ -632,6 +675,7 @@ func (k *keeper) apply(r record) {
 	case r.Signal != nil:
 		k.end()
 	}
+	k.history.add(r, len(acts) > 0)
 	k.s.act(context.Background(), acts, now)
 	if k.s.job != nil && k.s.job.phase == over && !k.isOver() {
 		k.s.completed(k.s.ledger.rest())
@@ -744,5 +788,5 @@ func (k *keeper) mayResize(np int) (was int, err error) {
 	if k.s.job == nil || k.isOver() {
 		return 0, refuse("the job has not begun, or has ended")
 	}
-	return k.s.job.NP, k.s.job.mayResize(np)
+	return len(k.s.job.gen.Members), k.s.job.mayResize(np)
 }

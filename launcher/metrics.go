@@ -146,12 +146,12 @@ const maxHeld = 4096
 
 // take begins to write where another has ended, or anew.
 func (w *metricsFile) take(path string, anew bool) error {
-	last, err := lastStep(path)
+	last, torn, err := lastStep(path)
 	if err != nil {
 		return err
 	}
 	if anew {
-		last = stepID{}
+		last, torn = stepID{}, false
 	}
 	f, err := openMetrics(path, !anew)
 	if err != nil {
@@ -159,6 +159,11 @@ func (w *metricsFile) take(path string, anew bool) error {
 	}
 	held := slices.DeleteFunc(w.held, func(m Metrics) bool { return stepID{m.Generation, m.Step}.compare(last) <= 0 })
 	w.f, w.err, w.holds, w.held = f.f, nil, false, nil
+	if torn {
+		if _, err := w.f.WriteString("\n"); err != nil {
+			return err
+		}
+	}
 	return w.write(held)
 }
 
@@ -172,23 +177,24 @@ func (w *metricsFile) yield() error {
 	return f.Close()
 }
 
-// lastStep is the step of a file's last line; none where there is no file yet.
-func lastStep(path string) (last stepID, err error) {
+// lastStep is the step of a file's last whole line, none where there is no file yet, and
+// whether less than a line follows it.
+func lastStep(path string) (last stepID, torn bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return last, nil
+		return last, false, nil
 	}
 	if err != nil {
-		return last, err
+		return last, false, err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return last, err
+		return last, false, err
 	}
 	data := make([]byte, min(size, 4096)) // a line takes some 200 bytes
 	if _, err := f.ReadAt(data, size-int64(len(data))); err != nil && !errors.Is(err, io.EOF) {
-		return last, err
+		return last, false, err
 	}
 	for line := range bytes.Lines(data) {
 		var m Metrics
@@ -196,7 +202,7 @@ func lastStep(path string) (last stepID, err error) {
 			last = stepID{m.Generation, m.Step}
 		}
 	}
-	return last, nil
+	return last, len(data) > 0 && data[len(data)-1] != '\n', nil
 }
 
 // openMetrics empties the file, or goes on with it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // record is an event, and when it happened, as the replicas of a job hold it: one of the
 // pointers is set, or none where only time has passed.
 type record struct {
+	decided    bool               // in a history
 	Seq        uint64             `json:"seq,omitempty"` // from 1, known once it is held
 	At         time.Time          `json:"at"`
 	Agent      *control.AgentNews `json:"agent,omitempty"`
@@ -132,11 +134,21 @@ func decodeRecord(data []byte) (r record, err error) {
 }
 
 // history is all that a job was told, so that who reads it from the start knows what who was
-// told knows. Of reports, and of checkpoints, between two decisions it keeps the last: a job
-// that runs for weeks has a short one.
+// told knows. Of reports between two decisions it keeps the last, and of what
+// is only told to people the newest: a job that runs for weeks has a short one.
 type history []record
 
-func (h *history) add(r record) {
+// add takes in a record, on which something was decided or not.
+func (h *history) add(r record, decided bool) {
+	r.decided = decided
+	switch {
+	case r.event() == event(evTick{}) && !decided:
+		return // time has passed, as the next record says too
+	case r.Said != nil:
+		h.forget(func(o record) bool { return o.Said != nil }, maxSaid)
+	case r.Saved != nil:
+		h.forget(func(o record) bool { return o.Saved != nil }, storyEvents)
+	}
 	if r.idle() {
 		for i := len(*h) - 1; i >= 0 && (*h)[i].idle(); i-- {
 			if r.voids((*h)[i]) {
@@ -148,13 +160,33 @@ func (h *history) add(r record) {
 	*h = append(*h, r)
 }
 
+// maxSaid is how many lines of workers are remembered: nothing follows from them.
+const maxSaid = 1024
+
+// forget leaves out the oldest records of a kind that are more than most.
+func (h *history) forget(kind func(record) bool, most int) {
+	n := 0
+	for _, r := range *h {
+		if kind(r) {
+			n++
+		}
+	}
+	if n < most {
+		return
+	}
+	*h = slices.DeleteFunc(*h, func(r record) bool {
+		if kind(r) && n >= most {
+			n--
+			return true
+		}
+		return false
+	})
+}
+
 // idle says whether nothing was decided on this record.
-func (r record) idle() bool { return r.Reported != nil || r.Saved != nil }
+func (r record) idle() bool { return r.Reported != nil && !r.decided }
 
 // voids says whether nothing is known from another, earlier record that isn't from this one.
 func (r record) voids(o record) bool {
-	if r.Saved != nil {
-		return o.Saved != nil
-	}
 	return o.Reported != nil && o.Reported.Member == r.Reported.Member && o.Reported.Step <= r.Reported.Step && o.Reported.Epoch <= r.Reported.Epoch
 }

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"syscall"
 	"testing"
@@ -58,17 +59,28 @@ func TestHistoryForgetsWhatLaterRecordsSay(t *testing.T) {
 	lost := recordOf(evHostLost{"h2", "x"}, time.UnixMicro(0))
 	var h history
 	for step := range 1000 {
-		h.add(report(0, step))
-		h.add(report(1, step))
-		h.add(saved("early"))
+		h.add(report(0, step), false)
+		h.add(report(1, step), false)
+		h.add(record{At: time.UnixMicro(1)}, false)
 	}
-	h.add(lost)
+	h.add(report(1, 1000), true) // which was the moment for something
+	h.add(saved("a"), false)
+	h.add(lost, true)
 	for step := range 1000 {
-		h.add(report(1, 1000+step))
-		h.add(saved("late"))
+		h.add(report(1, 1001+step), false)
 	}
-	want := history{report(0, 999), report(1, 999), saved("early"), lost, report(1, 1999), saved("late")}
+	h.add(record{At: time.UnixMicro(1)}, true)
+	want := history{report(0, 999), report(1, 999), report(1, 1000), saved("a"), lost, report(1, 2000), {At: time.UnixMicro(1)}}
+	for i, decided := range []bool{false, false, true, false, true, false, true} {
+		want[i].decided = decided
+	}
 	if !reflect.DeepEqual(h, want) {
 		t.Errorf("%d records are kept:\n%+v\nwant %d:\n%+v", len(h), h, len(want), want)
+	}
+	for i := range 3000 {
+		h.add(recordOf(evSaid{"0.1", fmt.Sprint(i)}, time.UnixMicro(2)), true)
+	}
+	if n := len(want) + maxSaid; len(h) != n || h[len(want)].Said.Line != fmt.Sprint(3000-maxSaid) || !reflect.DeepEqual(h[:len(want)], want) {
+		t.Errorf("%d records are kept, want %d of which the first line is the %dth", len(h), n, 3000-maxSaid)
 	}
 }

@@ -42,6 +42,12 @@ func (f *fleet) label(member string, rank int) {
 	f.own.label(member, rank)
 }
 
+func (f *fleet) end(host string) {
+	if host != f.host && f.agents != nil {
+		f.agents.Order(host, control.AgentOrder{End: true})
+	}
+}
+
 // eventOf is what an agent's news mean to the supervisor; nil for what it isn't told.
 func eventOf(n control.AgentNews) event {
 	switch {

@@ -308,7 +308,7 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 
 func (l *launch) rules() rules {
 	capacity := l.sites.capacity
-	if len(l.Hosts) == 0 {
+	if len(l.Hosts) == 0 && l.host != keepersName {
 		capacity = []int{thisMachine().cores * ranksPerCore} // what check allows
 	}
 	return rules{

@@ -16,6 +16,7 @@ type starter interface {
 	start(o order) (pid int, err error)
 	signal(member string, s syscall.Signal)
 	label(member string, rank int)
+	end(host string) // another host's agent
 }
 
 // supervisor carries a job from its first rank to its verdict: one loop that takes events,
@@ -140,6 +141,8 @@ func (s *supervisor) act(ctx context.Context, acts []act, now func() time.Time) 
 			s.agent.signal(a.member, a.signal)
 		case actLabel:
 			s.agent.label(a.member, a.rank)
+		case actEnd:
+			s.agent.end(a.host)
 		case actCommit:
 			if err := s.store.Commit(ctx, a.prev, a.next); err != nil {
 				then = evBroken{err}
@@ -186,11 +189,11 @@ func (s *supervisor) ps() any {
 	return ranks
 }
 
-// mayResize says how many ranks the job has, and why it can't have another number, nil if
+// mayResize says how many ranks train, and why it can't have another number, nil if
 // it can. It may be called from any goroutine.
 func (s *supervisor) mayResize(np int) (was int, err error) {
 	err = refuse("the job has ended")
-	s.call(func() { was, err = s.job.NP, s.job.mayResize(np) })
+	s.call(func() { was, err = len(s.job.gen.Members), s.job.mayResize(np) })
 	return was, err
 }
 

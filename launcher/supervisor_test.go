@@ -31,6 +31,7 @@ func (s *stage) start(o order) (int, error) {
 
 func (s *stage) signal(member string, sig syscall.Signal) { s.signals(member, sig) }
 func (s *stage) label(string, int)                        {}
+func (s *stage) end(string)                               {}
 
 // perform runs a supervisor over a stage in a bubble of its own, and returns what it said.
 // Processes that are deaf end by SIGKILL only.

@@ -90,6 +90,8 @@ func (p *process) run(ctx context.Context, st *State, train func(context.Context
 			return ErrReleased
 		case rank < 0 && member:
 			return ErrFenced
+		case gen.Done && rank < 0:
+			return ErrReleased // a spare: what follows Run is not for it
 		case gen.Done:
 			return nil
 		case rank < 0:

@@ -174,7 +174,7 @@ func (s *Session) report(step Step, loss float64) {
 		T: float64(time.Now().UnixMicro()) / 1e6, Step: step.Number + 1, Steps: per * s.shares.Epochs,
 		Epoch: step.Epoch + 1, Epochs: s.shares.Epochs,
 		StepOfEpoch: step.Number%per + 1, StepsPerEpoch: per, Samples: step.Weight,
-		ComputeMS: ms(s.stepper.bill.compute), CommMS: ms(s.stepper.bill.comm), InputMS: ms(s.stepper.bill.input),
+		Fixed: s.shares.ScaleBatch, ComputeMS: ms(s.stepper.bill.compute), CommMS: ms(s.stepper.bill.comm), InputMS: ms(s.stepper.bill.input),
 	}
 	if !math.IsNaN(loss) && !math.IsInf(loss, 0) {
 		r.Loss = &loss

@@ -21,6 +21,7 @@ type Report struct {
 	ComputeMS     float64  `json:"compute_ms"`
 	CommMS        float64  `json:"comm_ms"` // exposed: time in which the rank waited for others
 	InputMS       float64  `json:"input_ms"`
+	Fixed         bool     `json:"fixed,omitempty"` // what a step is depends on the number of ranks
 }
 
 // Failure is why a rank gives up, said before it exits.

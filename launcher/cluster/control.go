@@ -169,7 +169,10 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 			switch {
 			case err == nil && q.Leave && r.Lasting:
 				d.say(t, answer{Started: true})
-				<-c.done // or the daemon's end, which ends it
+				select {
+				case <-c.done:
+				case <-ctx.Done(): // which ends it
+				}
 				return
 			case err != nil || q.End:
 				return

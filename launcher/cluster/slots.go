@@ -30,7 +30,7 @@ func (d *Daemon) tell(ctx context.Context) {
 func (d *Daemon) take(slots int, keeps bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if slots < 1 && !keeps {
+	if slots < 0 || slots == 0 && !keeps {
 		return usage("%d slots of host %s: want at least 1", slots, d.o.Name)
 	}
 	if slots > d.free {

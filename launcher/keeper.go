@@ -39,16 +39,17 @@ type keeper struct {
 	led    atomic.Int64 // when somebody led, as far as is known: Unix nanoseconds
 	knows  atomic.Bool  // it was one of the first, or has what they knew
 
-	mu       sync.Mutex
-	s        *supervisor
-	hello    map[string]control.AgentHello
-	history  history
-	seq      uint64         // of the newest record
-	at       time.Time      // of the newest record, by the clock of who led then
-	applied  time.Time      // when it was, by this one's
+	clients  func() int     // of this host's broker
 	changes  sync.WaitGroup // of keepers
 	changing sync.Mutex     // held by the one that is made
 
+	mu      sync.Mutex
+	s       *supervisor
+	hello   map[string]control.AgentHello
+	history history
+	seq     uint64                    // of the newest record
+	at      time.Time                 // of the newest record, by the clock of who led then
+	applied time.Time                 // when it was, by this one's
 	gone    map[string]string         // hosts that gossip takes for dead, and why
 	news    map[string]control.Report // the newest of each rank, not yet told to the others
 	over    chan struct{}             // closed with the job
@@ -227,6 +228,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 		return err
 	}
 	defer b.close()
+	k.clients = b.server.NumClients
 	nc, err := b.connect()
 	if err != nil {
 		return err
@@ -364,7 +366,7 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			if k.group.Load().Leader() != "" {
 				k.led.Store(time.Now().UnixNano())
 				lonely = time.Now()
-			} else if linger != nil || !k.knows.Load() && k.sees() {
+			} else if linger != nil || !k.knows.Load() && k.sees() || k.clients() > 1 { // one is this keeper
 				lonely = time.Now()
 			} else if time.Since(lonely) > lonelyFor {
 				return fmt.Errorf("the other keepers of job %s are out of reach since %v", k.l.job, lonelyFor)

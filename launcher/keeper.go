@@ -380,6 +380,7 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			return nil
 		case s := <-a.Signals:
 			if _, ok := s.(syscall.Signal); ok {
+				k.handOver(ctx)
 				return nil // the others go on
 			}
 		}
@@ -397,6 +398,15 @@ func (k *keeper) role() control.Role {
 		return control.Leaderless
 	}
 	return control.Follows
+}
+
+// handOver has another keeper lead before this one leaves, so that they need not miss it.
+func (k *keeper) handOver(ctx context.Context) {
+	if k.leads.Load() && len(k.spec.Keepers) > 1 && !k.isOver() {
+		ctx, cancel := context.WithTimeout(ctx, proposeWithin)
+		defer cancel()
+		_ = k.group.Load().Transfer(ctx) // else they elect one
+	}
 }
 
 // follow tells when this keeper leads, and when no more.

@@ -26,20 +26,28 @@ func besiege(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	bound, err := time.ParseDuration(args[0])
 	ts.Check(err)
-	jobs, err := launcher.Jobs(launcher.RuntimeFolder(func(name string) (string, bool) { return ts.Getenv(name), true }))
-	ts.Check(err)
-	if len(jobs) != 1 || len(jobs[0].Ranks) == 0 {
-		ts.Fatalf("%d jobs run, want one", len(jobs))
+	var tcp, udp []string
+	again := time.NewTicker(20 * time.Millisecond) // a rank may just be replaced
+	defer again.Stop()
+	for began := time.Now(); ; <-again.C {
+		jobs, err := launcher.Jobs(launcher.RuntimeFolder(func(name string) (string, bool) { return ts.Getenv(name), true }))
+		ts.Check(err)
+		if len(jobs) != 1 || len(jobs[0].Ranks) == 0 {
+			ts.Fatalf("%d jobs run, want one", len(jobs))
+		}
+		pids := []int{parent(ts, jobs[0].Ranks[0].PID)}
+		for _, r := range jobs[0].Ranks {
+			pids = append(pids, r.PID)
+		}
+		tcp, udp = ports(ts, "tcp", pids), ports(ts, "udp", pids)
+		if len(tcp) >= 2+len(jobs[0].Ranks) && len(udp) > 0 {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			ts.Fatalf("%d TCP and %d UDP ports are open, want the broker's, the gossip's and one for each of %d ranks", len(tcp), len(udp), len(jobs[0].Ranks))
+		}
 	}
-	pids := []int{parent(ts, jobs[0].Ranks[0].PID)}
-	for _, r := range jobs[0].Ranks {
-		pids = append(pids, r.PID)
-	}
-	tcp, udp := ports(ts, "tcp", pids), ports(ts, "udp", pids)
 	ts.Logf("attacking %v by TCP, %v by UDP", tcp, udp)
-	if want := 2 + len(jobs[0].Ranks); len(tcp) < want || len(udp) == 0 {
-		ts.Fatalf("%d TCP and %d UDP ports are open, want the broker's, the gossip's and one for each of %d ranks", len(tcp), len(udp), len(jobs[0].Ranks))
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	made := stranger.Besiege(ctx, tcp, udp)

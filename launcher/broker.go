@@ -147,17 +147,22 @@ func canListen(ctx context.Context, bind string, port int) error {
 // addr is where workers reach the broker, as host:port.
 func (b *broker) addr() string { return b.server.Addr().String() }
 
-// connect returns a connection inside the process, for the launcher's own use.
+// connect returns a connection for the launcher's own use. It is one as all others have: over
+// a pipe in the process the server would speak in plain to a client that is slow to begin.
 func (b *broker) connect() (*nats.Conn, error) {
-	nc, err := nats.Connect("", nats.InProcessServer(b.server), nats.Name("launcher"),
-		control.Login(control.BrokerSeed(b.secret)),
-		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.NoCallbacksAfterClientClose(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		return nil, fmt.Errorf("control plane: connecting inside the launcher: %w", err)
+	for began := time.Now(); ; {
+		nc, err := nats.Connect("nats://"+b.addr(), nats.Name("launcher"),
+			control.Login(control.BrokerSeed(b.secret)),
+			nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
+			nats.NoCallbacksAfterClientClose(),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		switch {
+		case err == nil:
+			return nc, nil
+		case time.Since(began) > brokerReady: // each attempt has a bound of its own
+			return nil, fmt.Errorf("control plane: the launcher's own connection: %w: is the machine overloaded?", err)
+		}
 	}
-	return nc, nil
 }
 
 // close ends the broker and its connections, and returns when its goroutines have ended.

@@ -17,6 +17,10 @@ type reporter struct {
 	done    chan struct{}
 }
 
+// maxReports is how many steps a sender may be behind, which a starved process soon is, until
+// they are missing in the metrics.
+const maxReports = 4096
+
 // report is one entry of the queue: a Report, or where drained isn't nil a mark.
 type report struct {
 	Report
@@ -24,7 +28,7 @@ type report struct {
 }
 
 func newReporter(nc *nats.Conn, subject string) *reporter {
-	return &reporter{nc: nc, subject: subject, queue: make(chan report, 64), done: make(chan struct{})}
+	return &reporter{nc: nc, subject: subject, queue: make(chan report, maxReports), done: make(chan struct{})}
 }
 
 // add queues r, or drops it where the queue is full.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -140,7 +141,9 @@ func asAgent(args []string) error {
 		fmt.Fprintln(os.Stderr, "lost the broker")
 		return status(76)
 	case "stubborn":
-		select {}
+		never := make(chan os.Signal, 1) // without one the runtime could see a deadlock, and end
+		signal.Notify(never, syscall.SIGUSR1)
+		<-never
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err

@@ -12,9 +12,8 @@ import (
 	"github.com/gorun-ml/gorun/collective/transport"
 )
 
-// soon is how long a failure may take to reach all ranks of one host. On a machine that is not
-// busy it takes a few milliseconds; what would first wait for a silent peer takes seconds.
-const soon = time.Second
+// soon is how long a failure may take to reach all ranks of one host.
+const soon = 100 * time.Millisecond
 
 // blocked is ranks that wait for data that does not come, on several lanes.
 type blocked struct {

@@ -106,6 +106,9 @@ func (j *job) elsewhere(than int) bool {
 // drainedNote is what is said of a host that ranks have left.
 const drainedNote = " is drained: none of the job's ranks is left there"
 
+// hasLeft is why a host is gone whose ranks have left it.
+const hasLeft = "it has left"
+
 // emptied says that hosts have no ranks any more, and lets agents end whose hosts go.
 func (j *job) emptied(now time.Time) {
 	for site := range j.Sites {
@@ -119,7 +122,7 @@ func (j *job) emptied(now time.Time) {
 		s.told = true
 		j.note("host %s%s", j.Sites[site], drainedNote)
 		if s.leaves {
-			j.lost[site] = "it has left"
+			j.lost[site] = hasLeft
 			s.draining, s.leaves, s.lost, s.losses = false, false, now, 0
 			j.do(actEnd{j.Sites[site]})
 		}

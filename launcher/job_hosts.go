@@ -104,4 +104,27 @@ func (j *job) hostLost(host, why string, now time.Time) {
 		c.remedy = "" // said once for the host
 		j.drained(c, c.tail)
 	}
+	j.fence(now)
+}
+
+// fence has nothing started as long as a generation of which no rank is in sight may still
+// train elsewhere: a host that is cut off has no word of the next one.
+func (j *job) fence(now time.Time) {
+	if j.phase != training || j.gen.ID == 0 || len(j.gen.Members) == 0 {
+		return
+	}
+	for _, m := range j.gen.Members {
+		if !j.members[m.ID].exited {
+			return
+		}
+	}
+	held := false
+	for i := range j.slots {
+		if s := &j.slots[i]; !s.retired && s.current.exited {
+			s.startAt, held = now.Add(control.LeaseWithin), true
+		}
+	}
+	if held {
+		j.note("no rank is in sight: waiting %v for those that may live to have ended, then starting from the newest checkpoint", control.LeaseWithin)
+	}
 }

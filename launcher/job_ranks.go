@@ -242,7 +242,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.restarts++
 	}
 	s := &j.slots[c.slot]
-	s.failures++
+	if c.end.lost == "" { // nor is it the slot's failure
+		s.failures++
+	}
 	s.startAt = now.Add(backOff(s.failures))
 	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
 	if j.ranked(c) && j.spare() != nil {

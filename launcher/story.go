@@ -52,7 +52,7 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 			s.add(lost)
 		}
 	case evHostLost:
-		if site := j.siteOf(e.host); site >= 0 && !s.lost[e.host] {
+		if site := j.siteOf(e.host); site >= 0 && !s.lost[e.host] && j.lost[site] != hasLeft {
 			s.lost[e.host] = true
 			host := j.Sites[site]
 			lost := of(control.EventHostLost)

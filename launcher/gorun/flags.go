@@ -34,7 +34,7 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {ps|logs|events|attach|resize|drain|stop} [--help]  jobs that are running
+       gorun {ps|logs|events|attach|resize|drain|stop} [--help]  running jobs
        gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}

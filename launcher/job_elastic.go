@@ -58,12 +58,15 @@ func (j *job) stayAt(site int) *stay {
 // siteOf is the number of the host whose agent goes by a name; -1 for none. That of an
 // agent whose place another has taken is none.
 func (j *job) siteOf(agent string) int {
-	return slices.IndexFunc(j.Sites, func(host string) bool {
-		if s := j.stays[slices.Index(j.Sites, host)]; s != nil && s.agent != "" {
-			return s.agent == agent
+	for site, host := range j.Sites {
+		if s := j.stays[site]; s != nil && s.agent != "" {
+			host = s.agent
 		}
-		return host == agent
-	})
+		if host == agent {
+			return site
+		}
+	}
+	return -1
 }
 
 // usable says whether ranks may be started on a host.

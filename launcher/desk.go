@@ -122,15 +122,13 @@ func (d *desk) resize(q control.ResizeRequest) (control.ResizeReply, error) {
 
 // drain passes on that somebody wants ranks to leave a host.
 func (d *desk) drain(q control.DrainRequest) (control.DrainReply, error) {
-	if !q.Undo {
-		done, err := d.mayGo(q.Host)
-		if err != nil || done {
-			r := control.DrainReply{Absent: isAbsent(err), Done: done}
-			if err != nil {
-				r.Refused = oneLine(err.Error())
-			}
-			return r, nil
+	done, err := d.mayGo(q.Host)
+	if !q.Undo && (err != nil || done) || isAbsent(err) {
+		r := control.DrainReply{Absent: isAbsent(err), Done: done}
+		if err != nil {
+			r.Refused = oneLine(err.Error())
 		}
+		return r, nil
 	}
 	return control.DrainReply{}, d.tell(evDrain{host: q.Host, by: visitorName(q.By), undo: q.Undo})
 }

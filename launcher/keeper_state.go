@@ -266,7 +266,7 @@ func (k *keeper) mayDrain(host string) (done bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.s.job == nil || k.isOver() {
-		return false, refuse("the job has not begun, or has ended")
+		return false, absent{refuse("the job has not begun, or has ended")}
 	}
 	return k.s.job.mayDrain(host)
 }

@@ -209,7 +209,7 @@ func (s *supervisor) mayResize(np int) (was int, err error) {
 // mayDrain says why ranks can't leave a host, nil if they can. It may be called from any
 // goroutine.
 func (s *supervisor) mayDrain(host string) (done bool, err error) {
-	err = refuse("the job has ended")
+	err = absent{refuse("the job has ended")}
 	s.call(func() { done, err = s.job.mayDrain(host) })
 	return done, err
 }

@@ -30,7 +30,8 @@ type desk struct {
 	live    func() string // the progress right now
 	grace   time.Duration
 	tell    func(event) error
-	may     func(np int) (was int, err error) // the job have so many ranks
+	may     func(np int) (was int, err error)        // the job have so many ranks
+	mayGo   func(host string) (done bool, err error) // ranks leave a host
 
 	mu        sync.Mutex
 	followers map[string]*follower
@@ -44,17 +45,17 @@ type follower struct {
 }
 
 // openDesk begins to answer. The output is kept in the job's folder from now on.
-func (l *launch) openDesk(folder string, hub *control.Hub, tell func(event) error, may func(np int) (int, error)) (*desk, error) {
+func (l *launch) openDesk(folder string, hub *control.Hub, tell func(event) error, may func(np int) (int, error), mayGo func(host string) (bool, error)) (*desk, error) {
 	b, err := newBacklog(filepath.Join(folder, "output"), backlogBytes)
 	if err != nil {
 		return nil, refuse("folder for the job: %v", err)
 	}
 	d := &desk{
-		backlog: b, story: newStory(l.job), live: l.out.now, grace: l.Grace, tell: tell, may: may,
+		backlog: b, story: newStory(l.job), live: l.out.now, grace: l.Grace, tell: tell, may: may, mayGo: mayGo,
 		followers: map[string]*follower{}, changed: make(chan struct{}),
 	}
 	l.out.kept = b
-	err = hub.ServeSteering(control.Steering{Log: d.log, Events: d.events, Stop: d.stop, Resize: d.resize, Leave: d.leave})
+	err = hub.ServeSteering(control.Steering{Log: d.log, Events: d.events, Stop: d.stop, Resize: d.resize, Drain: d.drain, Leave: d.leave})
 	if err != nil {
 		b.close()
 		return nil, err
@@ -117,6 +118,19 @@ func (d *desk) resize(q control.ResizeRequest) (control.ResizeReply, error) {
 		return control.ResizeReply{Ranks: was, Refused: oneLine(err.Error())}, nil
 	}
 	return control.ResizeReply{Ranks: was}, d.tell(evResize{q.Ranks, visitorName(q.By)})
+}
+
+// drain passes on that somebody wants ranks to leave a host.
+func (d *desk) drain(q control.DrainRequest) (control.DrainReply, error) {
+	done, err := d.mayGo(q.Host)
+	if !q.Undo && (err != nil || done) || isAbsent(err) {
+		r := control.DrainReply{Absent: isAbsent(err), Done: done}
+		if err != nil {
+			r.Refused = oneLine(err.Error())
+		}
+		return r, nil
+	}
+	return control.DrainReply{}, d.tell(evDrain{host: q.Host, by: visitorName(q.By), undo: q.Undo})
 }
 
 // visitorName is who asks, as it is shown.

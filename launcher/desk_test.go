@@ -53,7 +53,7 @@ func serve(t *testing.T) *served {
 	}
 	t.Cleanup(func() { _ = s.out.close() })
 	l := &launch{job: "j1", out: s.out, Options: Options{Grace: 3 * time.Second}}
-	if s.desk, err = l.openDesk(t.TempDir(), hub, func(e event) error { s.told <- e; return nil }, s.may); err != nil {
+	if s.desk, err = l.openDesk(t.TempDir(), hub, func(e event) error { s.told <- e; return nil }, s.may, func(string) (bool, error) { return false, nil }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.backlog.close)

@@ -35,6 +35,9 @@ type Reach struct {
 	All  Boot                              // on all at once: srun; nil for none
 	Addr func(host string) (string, error) // address to connect to; nil for the name itself
 
+	// Look finds the hosts that can take ranks now, for a job that grows; nil for those of the list.
+	Look func(ctx context.Context) ([]hosts.Host, error)
+
 	Keep  Boot     // keepers of a detached job, that take no slots
 	Hosts []string // that may keep one beside those with ranks
 }
@@ -44,6 +47,8 @@ const (
 	mostSkew     = 5 * time.Second  // between two hosts' clocks before it is said
 )
 
+var errNoReach = errors.New("there is no way to start an agent on it")
+
 // sites are the hosts with ranks, and where the slots are at the start.
 type sites struct {
 	listed   []hosts.Host
@@ -51,6 +56,7 @@ type sites struct {
 	capacity []int
 	placed   []int    // number of the host of each slot; nil as long as slots are not known
 	others   []string // that need an agent
+	taken    []int    // slots of each host that an elastic job takes; nil for those of its ranks
 	hello    map[string]control.AgentHello
 }
 
@@ -93,6 +99,12 @@ func (l *launch) place(s *sites) error {
 		for _, h := range s.listed {
 			l.NP += h.Slots
 		}
+		if l.MaxNP > 0 {
+			l.NP = min(l.NP, l.MaxNP)
+		}
+		if l.NP < l.MinNP {
+			return refuse("--min-np %d: the hosts have %s", l.MinNP, plural(l.NP, "slot"))
+		}
 	}
 	policy := hosts.Pack
 	if l.Spread {
@@ -117,11 +129,33 @@ func (l *launch) place(s *sites) error {
 		}
 		s.placed[i] = n
 	}
+	if l.elastic() && !l.Oversubscribe {
+		s.take(l.MaxNP)
+	}
 	return nil
+}
+
+// take has each host take as many ranks as it has, and what the job may grow to of the rest.
+func (s *sites) take(most int) {
+	more := most - len(s.placed)
+	for i, slots := range s.capacity {
+		has := 0
+		for _, site := range s.placed {
+			if site == i {
+				has++
+			}
+		}
+		s.capacity[i] = has + max(min(slots-has, more), 0)
+		more -= s.capacity[i] - has
+	}
+	s.taken = s.capacity
 }
 
 // ranksOn is how many ranks are placed on a host: as long as none are, one.
 func (s *sites) ranksOn(name string) (n int) {
+	if i := slices.Index(s.names, name); s.taken != nil && i >= 0 {
+		return s.taken[i]
+	}
 	for _, site := range s.placed {
 		if s.names[site] == name {
 			n++
@@ -155,10 +189,19 @@ func (l *launch) listenFor(s *sites) (err error) {
 		}
 		return nil
 	}
-	if len(s.others) == 0 || l.BindSet {
+	others := s.others
+	if l.elastic() { // it may come to use them
+		others = nil
+		for _, h := range s.listed {
+			if h.Name != l.host {
+				others = append(others, h.Name)
+			}
+		}
+	}
+	if len(others) == 0 || l.BindSet {
 		return nil
 	}
-	for i, host := range s.others {
+	for i, host := range others {
 		addr := host
 		if l.Reach.Addr != nil {
 			var err error
@@ -171,7 +214,7 @@ func (l *launch) listenFor(s *sites) (err error) {
 		case err != nil:
 			return &Refusal{Status: control.StatusNoHost, Text: fmt.Sprintf("host %s: %v: check its name and the network, or name this host's address by --bind", host, err)}
 		case i > 0 && own != l.Bind:
-			return refuse("hosts %s and %s are reached from different addresses of this host, %s and %s: choose one that all can reach by --bind", s.others[0], host, l.Bind, own)
+			return refuse("hosts %s and %s are reached from different addresses of this host, %s and %s: choose one that all can reach by --bind", others[0], host, l.Bind, own)
 		}
 		l.Bind = own
 	}
@@ -205,6 +248,7 @@ type crew struct {
 	all    chan struct{}            // closed when all that are waited for have said hello
 	wanted int
 	booted []Booted
+	late   []string // names of agents that were started for a job that runs
 	ending bool
 	watch  sync.WaitGroup
 }
@@ -218,8 +262,11 @@ func newCrew(l *launch, tell func(event), hello map[string]control.AgentHello, w
 // bound. Where one can't be had none is kept, and the refusal names all that failed.
 func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip string, secret []byte, tell func(event)) (*crew, error) {
 	c := newCrew(l, tell, s.hello, len(s.others))
-	if len(s.others) == 0 {
+	if len(s.others) == 0 && !l.elastic() {
 		return c, nil
+	}
+	if len(s.others) == 0 {
+		close(c.all) // none is waited for
 	}
 	var err error
 	if c.agents, err = hub.ServeAgents(c.news); err != nil {
@@ -227,6 +274,9 @@ func (l *launch) enlist(ctx context.Context, hub *control.Hub, s *sites, gossip 
 	}
 	within, cancel := context.WithTimeoutCause(ctx, enlistWithin, fmt.Errorf("no word from its agent within %v", enlistWithin))
 	defer cancel()
+	if len(s.others) == 0 {
+		return c, nil
+	}
 	failed := c.boot(within, s.others, letter{Job: l.job, Broker: l.broker, Gossip: gossip, Secret: secret, Version: l.Version, NICs: l.NICs})
 	if len(failed) == 0 {
 		failed = c.await(within, s.others)
@@ -286,7 +336,7 @@ func (c *crew) boot(ctx context.Context, names []string, l letter) (failed failu
 		return c.bootOne(ctx, reach.All, names, l)
 	}
 	if reach.Each == nil {
-		return failures{{names[0], errors.New("there is no way to start an agent on it")}}
+		return failures{{names[0], errNoReach}}
 	}
 	found := make([]failures, len(names))
 	var all sync.WaitGroup
@@ -311,7 +361,9 @@ func (c *crew) bootOne(ctx context.Context, boot Boot, names []string, l letter)
 	}
 	ranks := make([]int, len(names))
 	for i, name := range names {
-		ranks[i] = c.launch.sites.ranksOn(name)
+		if ranks[i] = l.Slots; l.Slots == 0 {
+			ranks[i] = c.launch.sites.ranksOn(name)
+		}
 	}
 	b, err := boot(ctx, names, ranks, append(text, '\n'))
 	if err != nil {
@@ -333,6 +385,10 @@ func (c *crew) bootOne(ctx context.Context, boot Boot, names []string, l letter)
 			why = oneLine(err.Error())
 		}
 		for _, host := range names {
+			if l.Agent != "" {
+				c.tell(evHostLost{l.Agent, strings.TrimPrefix(why, host+": ")})
+				continue
+			}
 			c.tell(evHostLost{host, strings.TrimPrefix(why, host+": ")})
 		}
 	})
@@ -359,7 +415,7 @@ func (c *crew) await(ctx context.Context, names []string) (failed failures) {
 // news takes what agents tell.
 func (c *crew) news(n control.AgentNews) error {
 	switch {
-	case n.Hello != nil:
+	case n.Hello != nil && n.Hello.Slots == 0:
 		c.mu.Lock()
 		if _, again := c.hello[n.Host]; !again {
 			c.skew[n.Host] = time.Duration((n.Hello.Now - float64(time.Now().UnixMicro())/1e6) * float64(time.Second))
@@ -383,7 +439,7 @@ func (c *crew) close() {
 	c.mu.Lock()
 	again := c.ending
 	c.ending = true
-	booted, there := slices.Clone(c.booted), slices.Collect(maps.Keys(c.hello))
+	booted, there := slices.Clone(c.booted), slices.AppendSeq(slices.Clone(c.late), maps.Keys(c.hello))
 	c.mu.Unlock()
 	if again {
 		return

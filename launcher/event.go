@@ -57,6 +57,21 @@ type (
 		by      string // who has asked for it by gorun stop; "" for nobody
 		now     bool   // without waiting for ranks to end by themselves
 	}
+	// evHostUp: the agent of a host that was not used is ready, for so many ranks.
+	evHostUp struct {
+		host  string
+		agent string // by which the agent goes
+		slots int
+		hello control.AgentHello
+	}
+	// evDrain: ranks are to leave a host, or may come back. One that leaves is about to go:
+	// host is its agent's name then.
+	evDrain struct {
+		host   string
+		by     string
+		undo   bool
+		leaves bool
+	}
 	// evResize: somebody wants another number of ranks, from now on.
 	evResize struct {
 		np int
@@ -84,6 +99,8 @@ func (evStalled) isEvent()    {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
 func (evResize) isEvent()     {}
+func (evHostUp) isEvent()     {}
+func (evDrain) isEvent()      {}
 func (evBroken) isEvent()     {}
 func (evTick) isEvent()       {}
 
@@ -130,6 +147,13 @@ type (
 	}
 	// actEnd has the agent of a host that was lost end, should it be there still.
 	actEnd struct{ host string }
+	// actUse has a host reached by an agent from now on.
+	actUse struct {
+		host, agent string
+		hello       control.AgentHello
+	}
+	// actDismiss has an agent end that is not used.
+	actDismiss struct{ agent string }
 	// actNote tells people something.
 	actNote struct{ line string }
 )
@@ -140,6 +164,8 @@ func (actCommit) isAct()  {}
 func (actCommand) isAct() {}
 func (actLabel) isAct()   {}
 func (actEnd) isAct()     {}
+func (actUse) isAct()     {}
+func (actDismiss) isAct() {}
 func (actNote) isAct()    {}
 
 // ending is how a process ended: with a status, by a signal, or with its host.

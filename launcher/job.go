@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ type rules struct {
 	StartTimeout  time.Duration
 	Grace         time.Duration
 	Checkpoint    bool // there is a folder for checkpoints
+	// An elastic job has from MinNP to MaxNP ranks; both are 0 for one that is not.
+	MinNP, MaxNP   int
+	ElasticTimeout time.Duration // below MinNP, until it ends
 }
 
 // phase is where a job is between its start and its end.
@@ -67,6 +71,12 @@ type job struct {
 	attempt int                   // of a gang, from 1
 
 	lost      map[int]string // hosts that are gone, and why
+	stays     map[int]*stay
+	top       int       // ranks that an elastic job grows to
+	short     time.Time // since when it has too few slots; zero if it hasn't
+	closing   uint64    // the generation whose ranks save and end; 0 for none
+	closeBy   time.Time
+	last      Cause // of their end
 	restarts  int
 	steps     int
 	epochs    int
@@ -91,7 +101,8 @@ func newJob(r rules, now time.Time) *job {
 	if len(r.Sites) == 0 {
 		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{0}
 	}
-	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, attempt: 1}
+	r.Sites, r.Capacity = slices.Clone(r.Sites), slices.Clone(r.Capacity) // hosts may join
+	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, stays: map[int]*stay{}, top: r.MaxNP, attempt: 1}
 	for _, site := range r.Placed {
 		j.slots = append(j.slots, slot{site: site})
 	}
@@ -130,6 +141,9 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.register(e.member, now)
 	case evReported:
 		j.report(e.report)
+		if j.closing > 0 && e.report.Generation >= j.closing {
+			j.closes(now)
+		}
 	case evFailed:
 		j.failed(e.failure, now)
 	case evFinished:
@@ -156,14 +170,20 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.hostLost(e.host, e.why, now)
 	case evSignal:
 		j.signalled(e, now)
+	case evHostUp:
+		j.hostUp(e, now)
+	case evDrain:
+		j.drain(e, now)
 	case evResize:
 		j.resize(e, now)
 	case evBroken:
 		j.fail(Cause{Rank: -1, Host: j.Host, Kind: control.KindLaunch, Detail: e.err.Error()}, control.StatusTemporary, now)
 	case evTick:
 	}
+	j.adapt(now)
 	j.clock(now)
 	j.regroup(now)
+	j.emptied(now)
 	j.settle(now)
 	return j.take()
 }
@@ -179,6 +199,10 @@ func (j *job) deadline() time.Time {
 	earlier(j.killAt)
 	earlier(j.giveUpAt)
 	earlier(j.blameAt)
+	if j.phase == training {
+		earlier(j.starveAt())
+		earlier(j.closeBy)
+	}
 	for i := range j.slots {
 		earlier(j.slots[i].startAt)
 		if c := j.slots[i].current; c != nil {
@@ -205,6 +229,12 @@ func (j *job) clock(now time.Time) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	if due(j.blameAt) {
 		j.fail(*j.suspect, j.suspectS, now)
+	}
+	if j.phase == training && due(j.starveAt()) {
+		j.starves(now)
+	}
+	if due(j.closeBy) {
+		j.closes(now)
 	}
 	for i := range j.slots {
 		if due(j.slots[i].startAt) && j.phase == training {

@@ -34,8 +34,13 @@ type letter struct {
 	Version string   `json:"version"`
 	Lasting bool     `json:"lasting,omitempty"` // it lives on when its standard input ends
 	NICs    []string `json:"nics,omitempty"`    // interfaces or subnets to use
+	Agent   string   `json:"agent,omitempty"`   // the agent's name, where it is not the first of its host
+	Slots   int      `json:"slots,omitempty"`   // that it takes, where the job runs already
 	Keeper  bool     `json:"keeper,omitempty"`  // it is to keep the job, not to run ranks
 }
+
+// leaveSignal tells a job agent that its host is about to go: ranks are to leave it.
+const leaveSignal = syscall.SIGUSR1
 
 const (
 	letterBytes  = 64 << 10
@@ -55,6 +60,7 @@ type JobAgent struct {
 	Out     io.Writer
 	Err     io.Writer
 	Signals <-chan os.Signal
+	Reach   func() Reach     // how a keeper has agents started on hosts that join; nil where it can't
 	Now     func() time.Time // this host's clock; nil for the real one
 }
 
@@ -142,6 +148,7 @@ func (l letter) routed() (string, error) {
 // hostAgent is a job agent at work.
 type hostAgent struct {
 	host    string
+	name    string // of the agent
 	environ []string
 	client  *control.Client
 	agent   *agent
@@ -160,7 +167,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	if err != nil {
 		return err
 	}
-	client, err := control.Dial(ctx, control.Env{Job: l.Job, Broker: l.Broker, Member: "agent " + l.Host, Host: l.Host}, secret)
+	client, err := control.Dial(ctx, control.Env{Job: l.Job, Broker: l.Broker, Member: "agent " + l.known(), Host: l.Host}, secret)
 	if err != nil {
 		return err
 	}
@@ -170,7 +177,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		return fmt.Errorf("folder for the job on %s: %w%s", l.Host, err, room(err))
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is in the system's folder for such files
-	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: l.Host, Bind: addr, Key: control.GossipKey(secret)})
+	hosts, err := membership.Start(membership.Config{Group: "gorun " + l.Job, Host: l.known(), Bind: addr, Key: control.GossipKey(secret)})
 	if err != nil {
 		return err
 	}
@@ -182,7 +189,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	if now == nil {
 		now = time.Now
 	}
-	h := &hostAgent{host: l.Host, environ: a.Environ, client: client, folder: folder, ctx: ctx, cache: programCache()}
+	h := &hostAgent{host: l.Host, name: l.known(), environ: a.Environ, client: client, folder: folder, ctx: ctx, cache: programCache()}
 	h.agent = newAgent(secret[:], h.lines, h.tell)
 	h.agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
 	ports, err := freePortsOn(addr, freePorts)
@@ -191,6 +198,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	}
 	if err := h.news(control.AgentNews{Hello: &control.AgentHello{
 		PID: os.Getpid(), Addr: addr, Ports: ports, Cores: runtime.NumCPU(), Now: float64(now().UnixMicro()) / 1e6,
+		Host: l.Host, Slots: l.Slots,
 	}}); err != nil {
 		return err
 	}
@@ -207,6 +215,8 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 		for s := range a.Signals {
 			n, ok := s.(syscall.Signal)
 			switch {
+			case ok && n == leaveSignal:
+				h.tell(evDrain{leaves: true})
 			case ok && l.Lasting: // nobody waits at a terminal: this host leaves the job
 				cancel(errEnded)
 			case ok:
@@ -234,7 +244,7 @@ var errEnded = errors.New("the launcher has ended it")
 func (h *hostAgent) obey() error {
 	done := uint64(0)
 	for {
-		orders, err := h.client.Orders(h.ctx, h.host, done)
+		orders, err := h.client.Orders(h.ctx, h.name, done)
 		if err != nil {
 			return err
 		}
@@ -306,7 +316,7 @@ func (h *hostAgent) tell(e event) {
 }
 
 func (h *hostAgent) news(n control.AgentNews) error {
-	n.Host = h.host
+	n.Host = h.name
 	return h.client.News(h.ctx, n)
 }
 

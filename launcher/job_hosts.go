@@ -55,7 +55,7 @@ func (j *job) refuge() int {
 	}
 	best := -1
 	for site := range j.Sites {
-		if _, gone := j.lost[site]; !gone && (best < 0 || room[site] > room[best]) {
+		if j.usable(site) && (best < 0 || room[site] > room[best]) {
 			best = site
 		}
 	}
@@ -65,16 +65,13 @@ func (j *job) refuge() int {
 // hostLost takes all that ran on a host for dead, and moves it to other hosts. Who is only
 // cut off notices that the broker is, and ends by itself.
 func (j *job) hostLost(host, why string, now time.Time) {
-	site := -1
-	for i, name := range j.Sites {
-		if name == host {
-			site = i
-		}
-	}
+	site := j.siteOf(host)
 	if _, known := j.lost[site]; known || site < 0 || j.phase == over {
 		return
 	}
+	host = j.Sites[site]
 	j.lost[site] = why
+	j.strike(site, now)
 	gone := ending{status: control.StatusNoHost, lost: why}
 	j.do(actEnd{host}) // who was only away for a while must not go on beside the others
 	var there, ranks []*candidate
@@ -90,6 +87,8 @@ func (j *job) hostLost(host, why string, now time.Time) {
 		switch {
 		case len(j.lost) == len(j.Sites):
 			j.fail(Cause{Rank: -1, Host: host, Step: j.steps, Kind: control.KindHost, Detail: fmt.Sprintf("no host is left: %s was lost: %s", host, why)}, control.StatusNoHost, now)
+		case j.elastic() && j.gen.ID > 0:
+			j.note("host %s was lost: %s: it had %s", host, why, plural(len(ranks), "rank"))
 		case j.hasJoined() && j.restarts >= j.Restarts:
 			ranks[0].end = gone
 			j.blame(ranks[0], now)
@@ -104,5 +103,28 @@ func (j *job) hostLost(host, why string, now time.Time) {
 		j.exited(c, gone, now)
 		c.remedy = "" // said once for the host
 		j.drained(c, c.tail)
+	}
+	j.fence(now)
+}
+
+// fence has nothing started as long as a generation of which no rank is in sight may still
+// train elsewhere: a host that is cut off has no word of the next one.
+func (j *job) fence(now time.Time) {
+	if j.phase != training || j.gen.ID == 0 || len(j.gen.Members) == 0 {
+		return
+	}
+	for _, m := range j.gen.Members {
+		if !j.members[m.ID].exited {
+			return
+		}
+	}
+	held := false
+	for i := range j.slots {
+		if s := &j.slots[i]; !s.retired && s.current.exited {
+			s.startAt, held = now.Add(control.LeaseWithin), true
+		}
+	}
+	if held {
+		j.note("no rank is in sight: waiting %v for those that may live to have ended, then starting from the newest checkpoint", control.LeaseWithin)
 	}
 }

@@ -101,3 +101,19 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// A host that is cut off may train on for a while: nobody begins in its place before it must
+// have noticed.
+func TestNobodyBeginsWhileAGenerationMayStillTrain(t *testing.T) {
+	p := started(t, func(r *rules) { r.Sites, r.Placed, r.Capacity = []string{"h2", "h"}, []int{0, 0, 0}, []int{3, 3} })
+	p.tell(evHostLost{"h2", "gone"}).want(
+		"note host h2 was lost: gone: starting its 3 ranks on other hosts (restart 1 of 3)",
+		"note no rank is in sight: waiting 16s for those that may live to have ended, then starting from the newest checkpoint",
+	)
+	p.wait(control.LeaseWithin - time.Millisecond).want()
+	p.wait(time.Millisecond).want("start 0.2", "start 1.2", "start 2.2")
+	p.register("0.2", "1.2", "2.2")
+	if p.job.gen.ID != 2 || p.job.gen.Planned {
+		t.Errorf("generation %+v; decided %q", p.job.gen, p.did)
+	}
+}

@@ -50,7 +50,7 @@ func (j *job) start(i int, now time.Time) {
 	s := &j.slots[i]
 	s.started++
 	s.startAt = time.Time{}
-	if _, gone := j.lost[s.site]; gone {
+	if !j.usable(s.site) {
 		s.site = j.refuge()
 	}
 	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, host: j.Sites[s.site], started: now, since: now}
@@ -242,7 +242,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.restarts++
 	}
 	s := &j.slots[c.slot]
-	s.failures++
+	if c.end.lost == "" { // nor is it the slot's failure
+		s.failures++
+	}
 	s.startAt = now.Add(backOff(s.failures))
 	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
 	if j.ranked(c) && j.spare() != nil {
@@ -294,14 +296,19 @@ func (j *job) regroup(now time.Time) {
 	if j.phase != training || !j.hasJoined() {
 		return
 	}
+	leave := j.drains() && j.moved()
 	var seen []rendezvous.Sighting
 	for _, c := range j.members {
 		if j.gen.ID == 0 && c.slot >= j.NP {
 			continue // so that it starts as it was placed
 		}
 		if c.registered && !c.released && (j.slots[c.slot].current == c || c.generation == j.gen.ID) {
+			state := c.state()
+			if leave && state == rendezvous.Registered && j.leaving(c) {
+				state = rendezvous.Leaving
+			}
 			seen = append(seen, rendezvous.Sighting{
-				Member: c.record, By: j.Host, State: c.state(), Since: c.since, Failures: j.slots[c.slot].failures, Stranded: c.stranded,
+				Member: c.record, By: j.Host, State: state, Since: c.since, Failures: j.slots[c.slot].failures, Stranded: c.stranded,
 			})
 		}
 	}

@@ -17,7 +17,7 @@ const growSettle = 500 * time.Millisecond
 func (j *job) mayResize(np int) error {
 	total, known := 0, true
 	for site, n := range j.Capacity {
-		if _, gone := j.lost[site]; !gone {
+		if j.usable(site) {
 			total += n
 			known = known && n > 0
 		}
@@ -44,8 +44,17 @@ func (j *job) resize(e evResize, now time.Time) {
 		return
 	}
 	j.note("gorun resize (%s): the job is to have %s instead of %d", e.by, plural(np, "rank"), j.NP)
-	j.NP = np
-	for range np - len(j.gen.Members) + j.Spares - len(j.beside()) {
+	j.NP, j.top = np, np
+	if j.elastic() {
+		j.MinNP = min(j.MinNP, np)
+	}
+	j.add(np-j.staying()+j.Spares-len(j.beside()), now)
+	j.trim()
+}
+
+// add starts so many candidates more.
+func (j *job) add(n int, now time.Time) {
+	for range n {
 		i := slices.IndexFunc(j.slots, func(s slot) bool { return s.retired && s.current.exited && s.current.drained })
 		if i < 0 {
 			i = len(j.slots)
@@ -55,7 +64,6 @@ func (j *job) resize(e evResize, now time.Time) {
 		j.slots[i].retired = false
 		j.start(i, now)
 	}
-	j.trim()
 }
 
 // beside is the slots in use that the generation has no rank from.
@@ -76,7 +84,7 @@ func (j *job) beside() []int {
 // trim gives up slots that nobody will need any more, the last first.
 func (j *job) trim() {
 	all := j.beside()
-	for keep := j.Spares + max(0, j.NP-len(j.gen.Members)); len(all) > keep; all = all[:len(all)-1] {
+	for keep := j.Spares + max(0, j.NP-j.staying()); len(all) > keep; all = all[:len(all)-1] {
 		s := &j.slots[all[len(all)-1]]
 		s.retired, s.startAt, s.current.released = true, time.Time{}, true
 		if s.current.alive() {
@@ -108,10 +116,16 @@ func (j *job) giveUp(c *candidate, why string) {
 		return
 	}
 	what := "a spare"
-	if j.grows() {
+	switch {
+	case j.staying() < len(j.gen.Members):
+		what = "in the place of one that leaves its host"
+		j.recall()
+	case j.grows():
 		what = fmt.Sprintf("one of %s", plural(j.NP, "rank"))
 		j.NP--
-	} else {
+		j.top = j.NP
+		j.MinNP = min(j.MinNP, j.top)
+	default:
 		j.Spares--
 	}
 	j.note("pid %d on %s, to be %s, %s: the job goes on without it", c.pid, c.host, what, oneLine(why))
@@ -125,6 +139,10 @@ func (j *job) giveUp(c *candidate, why string) {
 // policy is how many ranks there are to be. While a job grows the ranks that it has train.
 func (j *job) policy() rendezvous.Policy {
 	p := rendezvous.Policy{Min: j.NP, Max: j.NP}
+	if j.elastic() && j.gen.ID > 0 { // fewer train while others are on their way
+		p.Min, p.Settle = j.MinNP, growSettle
+		return p
+	}
 	if j.grows() {
 		p.Min, p.Settle = len(j.gen.Members), growSettle
 	}

@@ -256,7 +256,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer func() { k.leads.Store(false); _ = hub.Close() }() // the other keepers tell
 	k.hub = hub
-	if k.desk, err = k.l.openDesk(folder, hub, k.propose, k.mayResize); err != nil {
+	if k.desk, err = k.l.openDesk(folder, hub, k.propose, k.mayResize, k.mayDrain); err != nil {
 		return err
 	}
 	defer k.desk.backlog.close()
@@ -270,7 +270,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	s := k.s
 	s.story, s.stalls = k.desk.story, newStalls(k.spec.Options.Stall)
-	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
+	s.store, s.command, s.order, s.joined, s.out, s.plain = k.store, hub.Command, k.l.order, k.l.joined, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
 		s.metrics = &metricsFile{holds: true}
@@ -300,6 +300,17 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 	}
 	defer entry.Leave()
 	defer k.write(false)
+	if a.Reach != nil {
+		k.l.Reach = a.Reach()
+		scouting, end := context.WithCancel(ctx)
+		var scouts sync.WaitGroup
+		defer scouts.Wait()
+		defer end()
+		crew := newCrew(k.l, func(event) {}, nil, 0)
+		scouts.Go(func() {
+			crew.scout(scouting, k.recruits, letter{Job: l.Job, Gossip: k.spec.gossip(), Secret: secret[:], Version: l.Version, NICs: l.NICs, Lasting: true})
+		})
+	}
 	return k.watch(ctx, a, hosts)
 }
 

@@ -195,6 +195,7 @@ func (k *keeper) end() {
 	for _, host := range k.spec.Names {
 		k.agents.Order(host, control.AgentOrder{End: true})
 	}
+	k.s.agent.endAll()
 	close(k.over)
 }
 
@@ -269,6 +270,26 @@ func (k *keeper) missing() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.waitsFor()
+}
+
+// mayDrain says why ranks can't leave a host, nil if they can.
+func (k *keeper) mayDrain(host string) (done bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil || k.isOver() {
+		return false, absent{refuse("the job has not begun, or has ended")}
+	}
+	return k.s.job.mayDrain(host)
+}
+
+// recruits says what hosts the job looks for: none where another keeper leads.
+func (k *keeper) recruits() (r recruiting) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.s.job == nil || k.isOver() || !k.leads.Load() {
+		return r
+	}
+	return k.s.job.recruits(k.at.Add(time.Since(k.applied)))
 }
 
 // mayResize says how many ranks the job has, and why it can't have another number.

@@ -19,36 +19,39 @@ type Options struct {
 	Program string   // a .go file, a package or an executable
 	Args    []string // for the program, untouched
 
-	NP            int // ranks; 0 for one a core
-	Oversubscribe bool
-	Spares        int    // more that wait to take the place of a dead rank
-	Restarts      int    // processes started anew, before the job fails
-	RestartsSet   bool   // Restarts was asked for: it applies to gangs too
-	Gang          bool   // the ranks never join
-	Output        string // folder for one file a rank
-	Verdict       string // file
-	Metrics       string // file
-	Checkpoint    control.Checkpointing
-	StartTimeout  time.Duration
-	Stall         time.Duration // without a sign of life, until a rank is replaced; 0: never
-	Grace         time.Duration
-	Bind          string
-	BindSet       bool         // Bind was asked for
-	NICs          []string     // interfaces or subnets to use on every host; none for the way to the others
-	Hosts         []hosts.Host // with the ranks that each takes; none for this host alone
-	Spread        bool         // ranks over all hosts, where a few would hold them
-	Reach         Reach        `json:"-"` // how agents on other hosts are started
-	Files         []string     // that ranks on other hosts find in their folder
-	Forward       []string     // variables that ranks on other hosts get too, NAME or NAME=VALUE
-	Version       string       // of gorun, which all hosts must have in common
-	Host          string       // how Hosts calls this one; "" for what it calls itself
-	JobID         string       // a scheduler's, to be part of the job's name
-	Transport     string       // how ranks of a host communicate, one of Transports; "" for auto
-	Encrypt       bool         // what ranks send over TCP
-	Deterministic bool         // nothing follows from what communication was measured to cost
-	Detach        bool         // the job is left to agents of its hosts
-	Own           bool         // the program is gorun's own: it joins, and what it writes is shown as it is
-	Quiet         bool
+	NP             int // ranks; 0 for one a core
+	Oversubscribe  bool
+	Spares         int           // more that wait to take the place of a dead rank
+	MinNP          int           // ranks that the job goes on with; 0 for NP
+	MaxNP          int           // ranks that it grows to; 0 for NP
+	ElasticTimeout time.Duration // with fewer than MinNP, until it ends
+	Restarts       int           // processes started anew, before the job fails
+	RestartsSet    bool          // Restarts was asked for: it applies to gangs too
+	Gang           bool          // the ranks never join
+	Output         string        // folder for one file a rank
+	Verdict        string        // file
+	Metrics        string        // file
+	Checkpoint     control.Checkpointing
+	StartTimeout   time.Duration
+	Stall          time.Duration // without a sign of life, until a rank is replaced; 0: never
+	Grace          time.Duration
+	Bind           string
+	BindSet        bool         // Bind was asked for
+	NICs           []string     // interfaces or subnets to use on every host; none for the way to the others
+	Hosts          []hosts.Host // with the ranks that each takes; none for this host alone
+	Spread         bool         // ranks over all hosts, where a few would hold them
+	Reach          Reach        `json:"-"` // how agents on other hosts are started
+	Files          []string     // that ranks on other hosts find in their folder
+	Forward        []string     // variables that ranks on other hosts get too, NAME or NAME=VALUE
+	Version        string       // of gorun, which all hosts must have in common
+	Host           string       // how Hosts calls this one; "" for what it calls itself
+	JobID          string       // a scheduler's, to be part of the job's name
+	Transport      string       // how ranks of a host communicate, one of Transports; "" for auto
+	Encrypt        bool         // what ranks send over TCP
+	Deterministic  bool         // nothing follows from what communication was measured to cost
+	Detach         bool         // the job is left to agents of its hosts
+	Own            bool         // the program is gorun's own: it joins, and what it writes is shown as it is
+	Quiet          bool
 
 	Command        []string // as typed, for messages and gorun ps
 	ProgramAt      int      // where Program is in Command
@@ -59,12 +62,13 @@ type Options struct {
 
 // The defaults of options.
 const (
-	DefaultRestarts     = 3
-	DefaultStartTimeout = 2 * time.Minute
-	DefaultGrace        = 5 * time.Second
-	DefaultStall        = 5 * time.Second
-	DefaultBind         = "127.0.0.1"
-	DefaultKeep         = 3
+	DefaultRestarts       = 3
+	DefaultElasticTimeout = 2 * time.Minute
+	DefaultStartTimeout   = 2 * time.Minute
+	DefaultGrace          = 5 * time.Second
+	DefaultStall          = 5 * time.Second
+	DefaultBind           = "127.0.0.1"
+	DefaultKeep           = 3
 )
 
 // leastStall is what a rank may be silent for without being taken for hung, on any machine.
@@ -153,6 +157,9 @@ func checkRanks(np int, oversubscribe bool, m machine) error {
 	return refuse("-np %d: this machine takes at most %d ranks (%s): lower -np%s", np, least.ranks, least.why, least.remedy)
 }
 
+// elastic says whether the number of ranks may follow from the slots that there are.
+func (o *Options) elastic() bool { return o.MinNP > 0 || o.MaxNP > 0 }
+
 // check refuses options that make no sense, before anything is started.
 func (o *Options) check() error {
 	switch {
@@ -164,6 +171,16 @@ func (o *Options) check() error {
 		return refuse("--spares %d: want 0 or more", o.Spares)
 	case o.Spares > 0 && o.Gang:
 		return refuse("--spares and --gang: choose one: only a rank that calls worker.Run can take another's place")
+	case o.MinNP < 0 || o.MaxNP < 0:
+		return refuse("--min-np %d, --max-np %d: want at least 1 rank", o.MinNP, o.MaxNP)
+	case o.NP > 0 && o.MinNP > o.NP:
+		return refuse("--min-np %d: is more than -np %d", o.MinNP, o.NP)
+	case o.MaxNP > 0 && o.MaxNP < max(o.NP, o.MinNP):
+		return refuse("--max-np %d: is less than -np or --min-np, %d", o.MaxNP, max(o.NP, o.MinNP))
+	case (o.MinNP > 0 || o.MaxNP > 0) && o.Gang:
+		return refuse("--min-np or --max-np, and --gang: choose one: only ranks that call worker.Run can be fewer or more while they train")
+	case o.ElasticTimeout < 0:
+		return refuse("--elastic-timeout %v: want a duration such as 2m, or 0 not to wait", o.ElasticTimeout)
 	case o.Restarts < 0:
 		return refuse("--restarts %d: want 0 or more", o.Restarts)
 	case o.StartTimeout <= 0:

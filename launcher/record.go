@@ -30,6 +30,8 @@ type record struct {
 	Stalled    *stallRecord       `json:"stalled,omitempty"`
 	Signal     *signalRecord      `json:"signal,omitempty"`
 	Resize     *resizeRecord      `json:"resize,omitempty"`
+	HostUp     *hostUp            `json:"host_up,omitempty"`
+	Drain      *drainRecord       `json:"drain,omitempty"`
 	Broken     string             `json:"broken,omitempty"`
 }
 
@@ -47,6 +49,20 @@ type stallRecord struct {
 	Member string `json:"member"`
 	Why    string `json:"why"`
 	Silent bool   `json:"silent,omitempty"`
+}
+
+type hostUp struct {
+	Host  string             `json:"host"`
+	Agent string             `json:"agent"`
+	Slots int                `json:"slots"`
+	Hello control.AgentHello `json:"hello"`
+}
+
+type drainRecord struct {
+	Host   string `json:"host"`
+	By     string `json:"by"`
+	Undo   bool   `json:"undo,omitempty"`
+	Leaves bool   `json:"leaves,omitempty"`
 }
 
 type resizeRecord struct {
@@ -87,6 +103,10 @@ func recordOf(e event, at time.Time) record {
 		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
 	case evResize:
 		r.Resize = &resizeRecord{e.np, e.by}
+	case evHostUp:
+		r.HostUp = &hostUp{e.host, e.agent, e.slots, e.hello}
+	case evDrain:
+		r.Drain = &drainRecord{e.host, e.by, e.undo, e.leaves}
 	case evBroken:
 		r.Broken = e.err.Error()
 	case evTick:
@@ -123,6 +143,10 @@ func (r record) event() event {
 		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
 	case r.Resize != nil:
 		return evResize{r.Resize.Ranks, r.Resize.By}
+	case r.HostUp != nil:
+		return evHostUp{r.HostUp.Host, r.HostUp.Agent, r.HostUp.Slots, r.HostUp.Hello}
+	case r.Drain != nil:
+		return evDrain{r.Drain.Host, r.Drain.By, r.Drain.Undo, r.Drain.Leaves}
 	case r.Broken != "":
 		return evBroken{errors.New(r.Broken)}
 	}

@@ -32,6 +32,8 @@ func TestRecordsHoldEvents(t *testing.T) {
 		evSignal{signal: syscall.SIGINT, by: "ann", now: true},
 		evStalled{"1.1", "gave no sign of life", true},
 		evResize{5, "ann"},
+		evHostUp{"h9", "h9+aa", 4, control.AgentHello{Host: "h9", Slots: 4, Addr: "10.0.0.9"}},
+		evDrain{host: "h2", by: "ann", undo: true},
 		evBroken{errors.New("no space")},
 		evTick{},
 	} {

@@ -2,6 +2,8 @@ package launcher
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"syscall"
 
 	"github.com/gorun-ml/gorun/internal/control"
@@ -12,15 +14,31 @@ type fleet struct {
 	host   string // this one
 	own    *agent
 	agents *control.Agents   // nil where there are no other hosts
-	at     map[string]string // host by member; used by the supervisor's goroutine only
+	at     map[string]string // agent by member; used by the supervisor's goroutine only, as known is
+	known  map[string]string // agent by host, of hosts that have joined
+}
+
+// agent is the name of a host's agent.
+func (f *fleet) agent(host string) string {
+	if a, joined := f.known[host]; joined {
+		return a
+	}
+	return host
+}
+
+func (f *fleet) use(host, agent string) {
+	if f.known == nil {
+		f.known = map[string]string{}
+	}
+	f.known[host] = agent
 }
 
 func (f *fleet) start(o order) (pid int, err error) {
-	f.at[o.member] = o.host
+	f.at[o.member] = f.agent(o.host)
 	if o.host == f.host {
 		return f.own.start(o)
 	}
-	f.agents.Order(o.host, control.AgentOrder{Start: &control.StartOrder{
+	f.agents.Order(f.agent(o.host), control.AgentOrder{Start: &control.StartOrder{
 		Member: o.member, Rank: o.rank, Path: o.path, Digest: o.digest, Args: o.args, Env: o.env, Dir: o.dir, Files: o.files,
 	}})
 	return 0, nil // the agent tells
@@ -44,9 +62,17 @@ func (f *fleet) label(member string, rank int) {
 
 func (f *fleet) end(host string) {
 	if host != f.host && f.agents != nil {
-		f.agents.Order(host, control.AgentOrder{End: true})
+		f.dismiss(f.agent(host))
 	}
 }
+
+func (f *fleet) endAll() {
+	for _, agent := range slices.Sorted(maps.Values(f.known)) {
+		f.dismiss(agent)
+	}
+}
+
+func (f *fleet) dismiss(agent string) { f.agents.Order(agent, control.AgentOrder{End: true}) }
 
 // eventOf is what an agent's news mean to the supervisor; nil for what it isn't told.
 func eventOf(n control.AgentNews) event {
@@ -59,6 +85,10 @@ func eventOf(n control.AgentNews) event {
 		return evExited{n.Exited.Member, ending{status: n.Exited.Status, signal: syscall.Signal(n.Exited.Signal)}}
 	case n.Drained != nil:
 		return evDrained{n.Drained.Member, tail{lines: n.Drained.Lines, panic: n.Drained.Panic}}
+	case n.Hello != nil && n.Hello.Slots > 0:
+		return evHostUp{n.Hello.Host, n.Host, n.Hello.Slots, *n.Hello}
+	case n.Leaves:
+		return evDrain{host: n.Host, by: "its agent was asked to end", leaves: true}
 	case n.Signalled != 0:
 		return evSignal{signal: syscall.Signal(n.Signalled), relayed: true}
 	}
@@ -76,6 +106,8 @@ func newsOf(e event) *control.AgentNews {
 		return &control.AgentNews{Exited: &control.AgentExited{Member: e.member, Status: e.end.status, Signal: int(e.end.signal)}}
 	case evDrained:
 		return &control.AgentNews{Drained: &control.AgentDrained{Member: e.member, Lines: e.tail.lines, Panic: e.tail.panic}}
+	case evDrain:
+		return &control.AgentNews{Leaves: true}
 	case evSignal:
 		return &control.AgentNews{Signalled: int(e.signal)}
 	}

@@ -5,6 +5,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -218,7 +219,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 		return Verdict{}, err
 	}
 	defer func() { _ = hub.Close() }() // it has told all it had to tell
-	desk, err := l.openDesk(folder, hub, s.voice().tell, s.mayResize)
+	desk, err := l.openDesk(folder, hub, s.voice().tell, s.mayResize, s.mayDrain)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -239,7 +240,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	}
 	agent := newAgent(secret[:], l.out.lines, s.tell)
 	agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
-	s.store, s.command, s.order = store, hub.Command, l.order
+	s.store, s.command, s.order, s.joined = store, hub.Command, l.order, l.joined
 	s.agent = &fleet{host: l.host, own: agent, agents: others.agents, at: map[string]string{}}
 	s.out, s.story, s.metrics, s.plain = l.out, desk.story, metrics, !l.out.stderr.terminal
 	if err := hub.ServePS(s.ps); err != nil {
@@ -256,6 +257,13 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	defer entry.Leave()
 	desk.story.begin(l.NP, len(l.sites.names), command, l.began)
 
+	scouted := make(chan struct{})
+	scouting, endScouting := context.WithCancel(ctx)
+	defer endScouting()
+	go func() {
+		defer close(scouted)
+		others.scout(scouting, s.recruits, letter{Job: l.job, Broker: l.broker, Gossip: hosts.Addr(), Secret: secret[:], Version: l.Version, NICs: l.NICs})
+	}()
 	relayed := make(chan struct{})
 	go func() {
 		defer close(relayed)
@@ -280,6 +288,8 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 		l.out.note("--encrypt had nothing to encrypt: no rank has called worker.Run, and connections of its own are the program's to protect")
 	}
 	<-relayed
+	endScouting()
+	<-scouted
 	others.close() // before this host's agent ends all that is left, what reaches them too
 	if left := agent.close(drainBound); left > 0 {
 		l.out.note(fmt.Sprintf("processes that can't be killed, waiting in the kernel: %d", left))
@@ -308,6 +318,9 @@ func (l *launch) openMetrics() (*metricsFile, error) {
 }
 
 func (l *launch) rules() rules {
+	if l.elastic() {
+		l.MinNP, l.MaxNP = cmp.Or(l.MinNP, l.NP), cmp.Or(l.MaxNP, l.NP)
+	}
 	capacity := l.sites.capacity
 	if len(l.Hosts) == 0 && l.host != keepersName {
 		capacity = []int{thisMachine().cores * ranksPerCore} // what check allows
@@ -315,8 +328,8 @@ func (l *launch) rules() rules {
 	return rules{
 		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
-		Checkpoint: l.Checkpoint.Dir != "",
-		Sites:      l.sites.names, Capacity: capacity, Placed: l.sites.placed,
+		Checkpoint: l.Checkpoint.Dir != "", MinNP: l.MinNP, MaxNP: l.MaxNP, ElasticTimeout: l.ElasticTimeout,
+		Sites: l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }
 

@@ -52,11 +52,12 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 			s.add(lost)
 		}
 	case evHostLost:
-		if slices.Contains(j.Sites, e.host) && !s.lost[e.host] {
+		if site := j.siteOf(e.host); site >= 0 && !s.lost[e.host] && j.lost[site] != hasLeft {
 			s.lost[e.host] = true
+			host := j.Sites[site]
 			lost := of(control.EventHostLost)
-			lost.Host, lost.Detail = e.host, oneLine(e.why)
-			if told := noteOf(acts, "host "+e.host+" was lost: "); told != "" {
+			lost.Host, lost.Detail = host, oneLine(e.why)
+			if told := noteOf(acts, "host "+host+" was lost: "); told != "" {
 				lost.Detail = told
 			}
 			s.add(lost)
@@ -74,8 +75,27 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		stop := of(control.EventStop)
 		stop.Detail = e.asked()
 		s.add(stop)
+	case evHostUp:
+		up := of(control.EventHostJoined)
+		if up.Host, up.Detail = e.host, noteOf(acts, "host "+e.host+" "); up.Detail != "" {
+			up.Detail = "host " + e.host + " " + up.Detail
+			s.add(up)
+		}
+	case evDrain:
+		for _, host := range j.Sites {
+			if told := noteOf(acts, "host "+host+" is to be left "); told != "" {
+				drain := of(control.EventDrain)
+				drain.Host, drain.Detail = host, "host "+host+" is to be left "+told
+				s.add(drain)
+			}
+		}
 	}
 	for _, a := range acts {
+		if n, ok := a.(actNote); ok && strings.HasSuffix(n.line, drainedNote) {
+			drained := of(control.EventDrained)
+			drained.Host, drained.Detail = strings.TrimSuffix(strings.TrimPrefix(n.line, "host "), drainedNote), n.line
+			s.add(drained)
+		}
 		if c, ok := a.(actCommit); ok {
 			next := of(control.EventGeneration)
 			if c.next.Done {

@@ -17,6 +17,9 @@ type starter interface {
 	signal(member string, s syscall.Signal)
 	label(member string, rank int)
 	end(host string) // another host's agent
+	use(host, agent string)
+	dismiss(agent string)
+	endAll() // agents that have joined
 }
 
 // supervisor carries a job from its first rank to its verdict: one loop that takes events,
@@ -27,6 +30,7 @@ type supervisor struct {
 	agent   starter
 	command func(control.Command) error
 	order   func(actStart) (order, error)
+	joined  func(host string, hello control.AgentHello)
 	out     *output
 	story   *story
 	metrics *metricsFile
@@ -154,6 +158,11 @@ func (s *supervisor) act(ctx context.Context, acts []act, now func() time.Time) 
 			s.agent.label(a.member, a.rank)
 		case actEnd:
 			s.agent.end(a.host)
+		case actUse:
+			s.joined(a.host, a.hello)
+			s.agent.use(a.host, a.agent)
+		case actDismiss:
+			s.agent.dismiss(a.agent)
 		case actCommit:
 			if err := s.store.Commit(ctx, a.prev, a.next); err != nil {
 				then = evBroken{err}
@@ -206,6 +215,20 @@ func (s *supervisor) mayResize(np int) (was int, err error) {
 	err = refuse("the job has ended")
 	s.call(func() { was, err = len(s.job.gen.Members), s.job.mayResize(np) })
 	return was, err
+}
+
+// mayDrain says why ranks can't leave a host, nil if they can. It may be called from any
+// goroutine.
+func (s *supervisor) mayDrain(host string) (done bool, err error) {
+	err = absent{refuse("the job has ended")}
+	s.call(func() { done, err = s.job.mayDrain(host) })
+	return done, err
+}
+
+// recruits says what hosts the job looks for. It may be called from any goroutine.
+func (s *supervisor) recruits() (r recruiting) {
+	s.call(func() { r = s.job.recruits(time.Now()) })
+	return r
 }
 
 // call has f run in the loop, and returns after it. After the loop's end it does nothing.

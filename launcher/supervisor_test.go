@@ -31,6 +31,9 @@ func (s *stage) start(o order) (int, error) {
 
 func (s *stage) signal(member string, sig syscall.Signal) { s.signals(member, sig) }
 func (s *stage) label(string, int)                        {}
+func (s *stage) use(string, string)                       {}
+func (s *stage) endAll()                                  {}
+func (s *stage) dismiss(string)                           {}
 func (s *stage) end(string)                               {}
 
 // perform runs a supervisor over a stage in a bubble of its own, and returns what it said.

@@ -32,17 +32,18 @@ type job interface {
 
 // process is what outlives generations in one rank's process.
 type process struct {
-	name    string // the job's
-	job     job
-	fabric  transport.Fabric
-	self    rendezvous.Member
-	saves   control.Checkpointing
-	network Network       // from the environment, then with what the program says
-	elastic bool          // a lost rank may be replaced
-	quiet   bool          // the launcher speaks for this process
-	cache   string        // folder for what is worth to be kept for other jobs, "" for none
-	stall   time.Duration // without a sign of life, until this rank is taken for hung; 0: never
-	share   bool          // GOMAXPROCS is to follow from the number of ranks on this host
+	name     string // the job's
+	job      job
+	fabric   transport.Fabric
+	self     rendezvous.Member
+	saves    control.Checkpointing
+	network  Network       // from the environment, then with what the program says
+	elastic  bool          // a lost rank may be replaced
+	stall    time.Duration // without a sign of life, until this rank is taken for hung; 0: never
+	patience time.Duration // for which the job may wait for hosts
+	quiet    bool          // the launcher speaks for this process
+	cache    string        // folder for what is worth to be kept for other jobs, "" for none
+	share    bool          // GOMAXPROCS is to follow from the number of ranks on this host
 
 	fits map[string]topology.Links // what communication costs, by hosts and transport
 

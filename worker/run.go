@@ -162,7 +162,8 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 	}
 	unexplained := time.NewTimer(deathNews)
 	defer unexplained.Stop()
-	late := time.NewTimer(rejoinTimeout)
+	within := rejoinTimeout + p.patience
+	late := time.NewTimer(within)
 	defer late.Stop()
 	for {
 		select {
@@ -181,7 +182,7 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 		case <-late.C:
 			end(err)
 			<-next
-			return gen, fmt.Errorf("no new generation within %v after: %w", rejoinTimeout, err)
+			return gen, fmt.Errorf("no new generation within %v after: %w", within, err)
 		}
 	}
 }

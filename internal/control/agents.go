@@ -68,6 +68,7 @@ type AgentNews struct {
 	Output     *AgentOutput     `json:"output,omitempty"`
 	Signalled  int              `json:"signalled,omitempty"` // the agent was sent this signal
 	Kept       bool             `json:"kept,omitempty"`      // the host keeps the job
+	Leaves     bool             `json:"leaves,omitempty"`    // the host is about to go
 }
 
 // AgentHello is an agent's first word.
@@ -77,6 +78,10 @@ type AgentHello struct {
 	Ports []int   `json:"ports"` // free there a moment ago, for ranks with a rendezvous of their own
 	Cores int     `json:"cores"`
 	Now   float64 `json:"now"` // Unix seconds
+	// Host is whose agent it is, and Slots how many ranks it takes, where it was started for
+	// a job that runs.
+	Host  string `json:"host,omitempty"`
+	Slots int    `json:"slots,omitempty"`
 }
 
 // AgentStarted says that a candidate runs.

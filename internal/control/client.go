@@ -21,6 +21,8 @@ const (
 	answerWithin = 2 * time.Second        // an answer that is later than this is asked for again
 	letterWithin = 15 * time.Second       // an acknowledgement that is later than this is an error
 	goneAfter    = 10 * time.Second       // a broker unreachable for so long is gone for good
+	pingAlone    = 2 * time.Second        // between two looks at a broker that is the only one
+	pingsMissed  = 2                      // in a row, until its connection is given up
 	closeWithin  = 2 * time.Second        // what Close may take
 	retryFirst   = 10 * time.Millisecond  // pauses between attempts double from here
 	retryMost    = 100 * time.Millisecond // to here
@@ -84,7 +86,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		nats.SetCustomDialer(&net.Dialer{Timeout: dialFor(c.env.Broker)}),
 		nats.DontRandomize(), // the nearest comes first
 		nats.PingInterval(pingEvery(c.env.Broker)),
-		nats.MaxPingsOutstanding(2),
+		nats.MaxPingsOutstanding(pingsMissed),
 		nats.MaxReconnects(-1), // link bounds them by time
 		nats.CustomReconnectDelay(pause),
 		nats.ReconnectBufSize(-1), // what can't be sent now is asked for again, or dropped
@@ -130,8 +132,12 @@ func pingEvery(brokers string) time.Duration {
 	if strings.Contains(brokers, ",") {
 		return 250 * time.Millisecond
 	}
-	return 2 * time.Second
+	return pingAlone
 }
+
+// LeaseWithin is how long a rank may train on that nobody can reach: then it has noticed that
+// the launcher is gone for it, and has ended.
+const LeaseWithin = (pingsMissed+1)*pingAlone + goneAfter
 
 // listen subscribes to commands and asks for the one in force.
 func (c *Client) listen(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type Env struct {
 	Bind       string // address that the data plane listens on
 	SecretFD   int
 	Stall      time.Duration // without a sign of life, until a rank is taken for hung; 0: never
+	Patience   time.Duration // for which the job may wait for hosts, beyond what it needs to replace ranks
 	Checkpoint Checkpointing
 
 	// For programs that don't know gorun.
@@ -45,7 +47,7 @@ func (e Env) Environ() []string {
 	env := []string{
 		"GORUN_JOB=" + e.Job, "GORUN_BROKER=" + e.Broker, "GORUN_MEMBER=" + e.Member,
 		"GORUN_HOST=" + e.Host, "GORUN_SLOT=" + n(e.Slot), "GORUN_BIND=" + e.Bind,
-		"GORUN_SECRET_FD=" + n(e.SecretFD), "GORUN_STALL=" + e.Stall.String(),
+		"GORUN_SECRET_FD=" + n(e.SecretFD), "GORUN_STALL=" + e.Stall.String(), "GORUN_PATIENCE=" + e.Patience.String(),
 		"GORUN_CHECKPOINT_DIR=" + e.Checkpoint.Dir, "GORUN_CHECKPOINT_EVERY=" + n(e.Checkpoint.Every),
 		"GORUN_CHECKPOINT_KEEP=" + n(e.Checkpoint.Keep), "GORUN_RESUME=" + strconv.FormatBool(e.Checkpoint.Resume),
 		"RANK=" + n(e.Rank), "LOCAL_RANK=" + n(e.LocalRank), "WORLD_SIZE=" + n(e.WorldSize),
@@ -73,14 +75,17 @@ func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
 		}
 		return n
 	}
+	duration := func(name string) time.Duration {
+		v := text(name)
+		d, bad := time.ParseDuration(cmp.Or(v, "0"))
+		if bad != nil && err == nil {
+			err = fmt.Errorf("%s=%q is not a duration: start the program with gorun", name, v)
+		}
+		return d
+	}
 	e.Broker, e.Member, e.Host, e.Bind = text("GORUN_BROKER"), text("GORUN_MEMBER"), text("GORUN_HOST"), text("GORUN_BIND")
 	e.Slot, e.SecretFD = number("GORUN_SLOT"), number("GORUN_SECRET_FD")
-	if v := text("GORUN_STALL"); v != "" {
-		var bad error
-		if e.Stall, bad = time.ParseDuration(v); bad != nil && err == nil {
-			err = fmt.Errorf("GORUN_STALL=%q is no duration: start the program with gorun", v)
-		}
-	}
+	e.Stall, e.Patience = duration("GORUN_STALL"), duration("GORUN_PATIENCE")
 	e.Checkpoint = Checkpointing{
 		Dir: text("GORUN_CHECKPOINT_DIR"), Every: number("GORUN_CHECKPOINT_EVERY"),
 		Keep: number("GORUN_CHECKPOINT_KEEP"), Resume: strings.EqualFold(text("GORUN_RESUME"), "true"),

@@ -20,6 +20,7 @@ type Steering struct {
 	Events func(ctx context.Context, q EventsRequest) EventsReply
 	Stop   func(q StopRequest) (StopReply, error) // ErrElsewhere has it asked again
 	Resize func(q ResizeRequest) (ResizeReply, error)
+	Drain  func(q DrainRequest) (DrainReply, error)
 	Leave  func(follower string)
 }
 
@@ -50,6 +51,7 @@ func (h *Hub) ServeSteering(s Steering) error {
 		}),
 		h.serve(subjectStop, visits(h, held, func(_ context.Context, q StopRequest) (StopReply, error) { return s.Stop(q) })),
 		h.serve(subjectResize, visits(h, held, func(_ context.Context, q ResizeRequest) (ResizeReply, error) { return s.Resize(q) })),
+		h.serve(subjectDrain, visits(h, held, func(_ context.Context, q DrainRequest) (DrainReply, error) { return s.Drain(q) })),
 	)
 	if err == nil {
 		err = h.nc.FlushTimeout(5 * time.Second)

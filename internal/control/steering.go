@@ -97,7 +97,10 @@ const (
 	EventSaved      = "saved"  // a checkpoint
 	EventStop       = "stop"   // somebody has asked for it
 	EventResize     = "resize" // somebody has asked for it
-	EventEnd        = "end"    // with a status
+	EventHostJoined = "host-joined"
+	EventDrain      = "drain"   // ranks are to leave a host
+	EventDrained    = "drained" // they have
+	EventEnd        = "end"     // with a status
 )
 
 // StopRequest asks a job to stop. One that is heard twice does no more than one.
@@ -120,6 +123,20 @@ type StopReply struct {
 type ResizeRequest struct {
 	Ranks int    `json:"ranks"`
 	By    string `json:"by"` // who asks, for people
+}
+
+// DrainRequest asks for ranks to leave a host, or lets them come back.
+type DrainRequest struct {
+	Host string `json:"host"`
+	Undo bool   `json:"undo,omitempty"`
+	By   string `json:"by"` // who asks, for people
+}
+
+// DrainReply says why ranks can't leave it.
+type DrainReply struct {
+	Absent  bool   `json:"absent,omitempty"` // none are there
+	Done    bool   `json:"done,omitempty"`   // all have left already
+	Refused string `json:"refused,omitempty"`
 }
 
 // ResizeReply says how many it had, or why it can't have another number.

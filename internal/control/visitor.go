@@ -139,6 +139,11 @@ func (v *Visitor) Resize(ctx context.Context, q ResizeRequest) (ResizeReply, err
 	return visit[ResizeReply](ctx, v, subjectResize, q, 0)
 }
 
+// Drain asks for ranks to leave a host. It returns when the supervisor knows.
+func (v *Visitor) Drain(ctx context.Context, q DrainRequest) (DrainReply, error) {
+	return visit[DrainReply](ctx, v, subjectDrain, q, 0)
+}
+
 // Close disconnects. A follower leaves: that it has heard all is known then.
 func (v *Visitor) Close() {
 	if body, err := encode(leaveRequest{v.name}); err == nil && v.known && v.nc.IsConnected() {

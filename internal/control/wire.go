@@ -52,6 +52,7 @@ const (
 	subjectEvents   = "events"
 	subjectStop     = "stop"
 	subjectResize   = "resize"
+	subjectDrain    = "drain"
 	subjectLeave    = "leave"
 	subjectOrders   = "orders"
 	subjectFile     = "file"

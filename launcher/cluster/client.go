@@ -238,14 +238,19 @@ func (c *Client) StartLasting(ctx context.Context, host string, slots int, lette
 	return c.start(ctx, host, startRequest{Slots: slots, Letter: letter, Lasting: true})
 }
 
+// unknown is the refusal of a host that the cluster doesn't have.
+func (c *Client) unknown(host string) error {
+	var names []string
+	for _, h := range c.hosts {
+		names = append(names, h.Name)
+	}
+	return usage("no host %s in the cluster: there is %s", host, strings.Join(names, ", "))
+}
+
 func (c *Client) start(ctx context.Context, host string, r startRequest) (*Agent, error) {
 	i := slices.IndexFunc(c.hosts, func(h HostInfo) bool { return h.Name == host })
 	if i < 0 {
-		var names []string
-		for _, h := range c.hosts {
-			names = append(names, h.Name)
-		}
-		return nil, usage("no host %s in the cluster: there is %s", host, strings.Join(names, ", "))
+		return nil, c.unknown(host)
 	}
 	ip, _, err := net.SplitHostPort(c.hosts[i].Addr)
 	if err != nil {

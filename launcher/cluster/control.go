@@ -117,6 +117,11 @@ func (d *Daemon) talk(ctx context.Context, t *tls.Conn) {
 			if !d.say(t, answer{Status: d.status()}) {
 				return
 			}
+		case r.Drain != nil:
+			d.setDrained(!r.Drain.Undo)
+			if !d.say(t, answer{Status: d.status()}) {
+				return
+			}
 		case r.Jobs:
 			if !d.say(t, d.listJobs()) {
 				return
@@ -153,10 +158,16 @@ func (d *Daemon) run(ctx context.Context, t *tls.Conn, r startRequest) {
 		return
 	}
 	c.lasting = r.Lasting
+	d.mu.Lock()
+	d.children[c] = true
+	d.mu.Unlock()
 	var listening sync.WaitGroup
 	given := make(chan struct{})
 	listening.Go(func() {
 		<-c.done // however long the kernel holds it
+		d.mu.Lock()
+		delete(d.children, c)
+		d.mu.Unlock()
 		d.give(r.Slots)
 		close(given)
 	})

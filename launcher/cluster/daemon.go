@@ -34,6 +34,7 @@ type Options struct {
 	Child      []string      // a job agent's command; nil for this program with agent --job
 	ReadyBound time.Duration // for a job agent to be ready; 0 for 10 s
 	Grace      time.Duration // for a job agent to end when it is told to; 0 for 5 s
+	LeaveBound time.Duration // for ranks to leave a host that is about to go; 0 for 15 s
 	Log        func(string)  // a line for people; nil for nobody
 	Gossip     io.Writer     // what the gossip's library has to say; nil for nothing
 }
@@ -62,12 +63,14 @@ type Daemon struct {
 	changed chan struct{} // one token if the offer has
 	kill    chan struct{} // closed when job agents have no time left
 
-	mu     sync.Mutex
-	view   *view
-	free   int
-	jobs   int
-	killed bool
-	idle   *sync.Cond // of mu: a job agent is gone, or waiting for it is over
+	mu       sync.Mutex
+	view     *view
+	free     int
+	jobs     int
+	drained  bool // the host takes no job agents
+	children map[*child]bool
+	killed   bool
+	idle     *sync.Cond // of mu: a job agent is gone, or waiting for it is over
 }
 
 // Listen opens the daemon's ports. Serve has to follow.
@@ -85,9 +88,9 @@ func Listen(o Options) (*Daemon, error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
-	o.ReadyBound, o.Grace = cmp.Or(o.ReadyBound, defaultReady), cmp.Or(o.Grace, defaultGrace)
+	o.ReadyBound, o.Grace, o.LeaveBound = cmp.Or(o.ReadyBound, defaultReady), cmp.Or(o.Grace, defaultGrace), cmp.Or(o.LeaveBound, defaultLeave)
 	d := &Daemon{
-		o: o, creds: newCredentials(o.Key), gorun: &executable{path: path}, view: newView(), free: o.Slots,
+		o: o, creds: newCredentials(o.Key), gorun: &executable{path: path}, view: newView(), free: o.Slots, children: map[*child]bool{},
 		gate:    gate.Gate{Strangers: maxStrangers, Members: maxMembers},
 		changed: make(chan struct{}, 1), kill: make(chan struct{}),
 	}

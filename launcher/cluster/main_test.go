@@ -61,6 +61,12 @@ func process(what string, args []string) int {
 			return 1
 		}
 		return 0
+	case "leaves": // when its host is about to go
+		gone := make(chan os.Signal, 1)
+		signal.Notify(gone, leaveSignal)
+		fmt.Println(Ready)
+		<-gone
+		return 0
 	case "dies":
 		fmt.Fprintln(os.Stderr, "first words")
 		fmt.Fprintln(os.Stderr, "no libgorun here")

@@ -18,7 +18,7 @@ func (d *Daemon) tell(ctx context.Context) {
 		}
 		o := d.o.offer(tcpPort(d.control.Addr()))
 		d.mu.Lock()
-		o.Free, o.Jobs = d.free, d.jobs
+		o.Free, o.Jobs = d.offered(), d.jobs
 		d.mu.Unlock()
 		if data, err := o.encode(); err == nil { // it fits: the widest did
 			_ = d.hosts.SetMeta(data)
@@ -32,6 +32,9 @@ func (d *Daemon) take(slots int, keeps bool) error {
 	defer d.mu.Unlock()
 	if slots < 0 || slots == 0 && !keeps {
 		return usage("%d slots of host %s: want at least 1", slots, d.o.Name)
+	}
+	if d.drained && slots > 0 {
+		return fmt.Errorf("%w: host %s is drained: use another, or gorun drain --undo %s", ErrSlots, d.o.Name, d.o.Name)
 	}
 	if slots > d.free {
 		return fmt.Errorf("%w: host %s has %d of %s free and %d were asked for: ask for fewer, or wait until a job ends", ErrSlots, d.o.Name, d.free, plural(d.o.Slots, "slot"), slots)
@@ -63,7 +66,7 @@ func (d *Daemon) note() {
 func (d *Daemon) status() *status {
 	self := d.o.offer(tcpPort(d.control.Addr())).info(d.o.Name, d.Addr())
 	d.mu.Lock()
-	self.Free, self.Jobs = d.free, d.jobs
+	self.Free, self.Jobs = d.offered(), d.jobs
 	hosts := d.view.list()
 	d.mu.Unlock()
 	for i := range hosts {

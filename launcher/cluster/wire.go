@@ -8,10 +8,11 @@ import (
 	"github.com/gorun-ml/gorun/launcher/joblist"
 )
 
-// request is what a client says: one of the four.
+// request is what a client says: one of the five.
 type request struct {
 	Status bool          `json:"status,omitempty"`
 	Jobs   bool          `json:"jobs,omitempty"`
+	Drain  *drainRequest `json:"drain,omitempty"`
 	Start  *startRequest `json:"start,omitempty"`
 	End    bool          `json:"end,omitempty"`   // the job agent that was started on this connection
 	Leave  bool          `json:"leave,omitempty"` // it to its host: it is not to end with the connection

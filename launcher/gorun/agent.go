@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +26,7 @@ func (c *command) agentCommand() *cobra.Command {
 			"other by gossip: name any that runs with --join. They share a key, which the first makes.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if job {
-				return c.jobAgent()
+				return c.jobAgent(keyFile)
 			}
 			o.Labels = map[string]string{}
 			for _, l := range labels {
@@ -48,6 +51,7 @@ func (c *command) agentCommand() *cobra.Command {
 	f.StringVar(&o.Name, "name", host, "this host's `NAME`, unique in the cluster")
 	f.StringVar(&o.Bind, "bind", "", "listen on this `IP` (default: the one that leads to the others)")
 	f.IntVar(&o.Port, "port", cluster.DefaultPort, "gossip on port `P`, UDP and TCP; take orders on P+1, TCP; 0: any two")
+	f.DurationVar(&o.LeaveBound, "grace", 0, "`TIME` for ranks to leave this host when it is asked to end (default 15s)")
 	f.StringVar(&keyFile, "key", "", "take the cluster's key from `FILE` (default "+cluster.KeyFile(lookupShort)+")")
 	f.BoolVar(&job, "job", false, "serve one job: its launcher starts it so")
 	_ = f.MarkHidden("job") // the flag exists
@@ -55,16 +59,28 @@ func (c *command) agentCommand() *cobra.Command {
 }
 
 // jobAgent serves the job whose letter comes on standard input.
-func (c *command) jobAgent() error {
+func (c *command) jobAgent(keyFile string) error {
 	version, err := fullVersion()
 	if err != nil {
 		return err
 	}
-	c.listen()
+	c.listen(syscall.SIGUSR1) // the host is about to go
 	c.status = launcher.JobAgent{
-		Version: version, Environ: os.Environ(), Runtime: launcher.RuntimeFolder(os.LookupEnv), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Signals: c.signals,
+		Version: version, Reach: func() launcher.Reach { return newRoster(nil, keyFile).lasting() }, Environ: os.Environ(), Runtime: launcher.RuntimeFolder(os.LookupEnv), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Signals: c.signals,
 	}.Run()
 	return nil
+}
+
+// jobAgentWith is how job agents are started, which may ask this cluster's agents.
+func (c *command) jobAgentWith(keyFile string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, launcher.Usage(err.Error())
+	}
+	if keyFile, err = filepath.Abs(keyFile); err != nil {
+		return nil, launcher.Usage(err.Error())
+	}
+	return append([]string{self}, append(jobAgent, "--key", keyFile)...), nil
 }
 
 // agent offers this host's slots until a signal comes. A second one leaves job agents no
@@ -86,6 +102,9 @@ func (c *command) agent(cmd *cobra.Command, o cluster.Options, keyFile string) e
 	}
 	health := launcher.Examine(cmd.Context())
 	o.Cores, o.MemoryBytes, o.GPUs = health.UsableCores, health.MemoryBytes, health.GPUs
+	if o.Child, err = c.jobAgentWith(keyFile); err != nil {
+		return err
+	}
 	o.Key, o.Version, o.Runtime, o.Log = key, version(), launcher.RuntimeFolder(os.LookupEnv), say
 	d, err := cluster.Listen(o)
 	if err != nil {
@@ -93,17 +112,27 @@ func (c *command) agent(cmd *cobra.Command, o cluster.Options, keyFile string) e
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	var leaving sync.WaitGroup
+	defer leaving.Wait()
 	c.listen()
 	over, heard := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(heard)
-		stop := cancel
+		stop := func() {
+			leaving.Go(func() {
+				d.Leave(ctx)
+				cancel()
+			})
+		}
 		for {
 			select {
 			case s := <-c.signals:
 				say(fmt.Sprintf("%v: leaving the cluster", s))
 				stop()
-				stop = d.Kill
+				stop = func() {
+					cancel()
+					d.Kill()
+				}
 			case <-over:
 				return
 			}

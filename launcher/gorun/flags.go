@@ -19,7 +19,7 @@ type command struct {
 	ranks   string // -np as typed
 	where   where
 	signals <-chan os.Signal
-	listen  func() // begins to take signals instead of dying from them
+	listen  func(more ...os.Signal) // begins to take signals instead of dying from them
 	status  int
 	waits   bool     // another task of the same step launches
 	vigil   *os.File // its end tells the other tasks of this step that this one's has come
@@ -34,7 +34,7 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {ps|logs|events|attach|resize|stop} [--help]  jobs that are running
+       gorun {ps|logs|events|attach|resize|drain|stop} [--help]  running jobs
        gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}
@@ -62,6 +62,9 @@ func (c *command) root() *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&c.ranks, "np", "n", "", fmt.Sprintf("ranks; also -np `N` (default: one a core, %d)", runtime.GOMAXPROCS(0)))
 	f.IntVar(&o.Restarts, "restarts", launcher.DefaultRestarts, "start dead ranks anew, `N` times")
+	f.IntVar(&o.MinNP, "min-np", 0, "go on with `N` ranks if hosts are lost (default: -np)")
+	f.IntVar(&o.MaxNP, "max-np", 0, "grow to `N` ranks as hosts have slots (default: -np)")
+	f.DurationVar(&o.ElasticTimeout, "elastic-timeout", launcher.DefaultElasticTimeout, "`TIME` to wait for hosts below --min-np")
 	f.IntVar(&o.Spares, "spares", 0, "keep `N` more ready to take a dead rank's place")
 	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
 	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
@@ -83,7 +86,7 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -92,7 +95,7 @@ func (c *command) root() *cobra.Command {
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
-		logsCommand(), eventsCommand(), stopCommand(), resizeCommand(), c.attachCommand())
+		logsCommand(), eventsCommand(), stopCommand(), resizeCommand(), drainCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }

@@ -17,8 +17,8 @@ func run(args []string) int {
 	// A reader of our output that goes away is an error to write to, not our death.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	cmd := &command{signals: signals, listen: func() {
-		signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	cmd := &command{signals: signals, listen: func(more ...os.Signal) {
+		signal.Notify(signals, append(more, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
 	}}
 	root := cmd.root()
 	root.SetArgs(normalise(root, args))

@@ -164,17 +164,9 @@ func (c *command) byAgents(ctx context.Context) error {
 	}
 	own, _ := os.Hostname()
 	o.Host = "launcher@" + own // this host's ranks belong to its agent, which counts them
-	boot := client.Start
-	if o.Detach {
-		boot = client.StartLasting
-	}
-	o.Reach.Each = func(ctx context.Context, names []string, ranks []int, letter []byte) (launcher.Booted, error) {
-		a, err := boot(ctx, names[0], ranks[0], letter)
-		if err != nil {
-			return nil, clusterRefusal(err)
-		}
-		return a, nil
-	}
+	roster := newRoster(client, c.where.key)
+	o.Reach.Look = roster.look
+	o.Reach.Each = roster.each(o.Detach)
 	o.Reach.Keep = func(ctx context.Context, names []string, _ []int, letter []byte) (launcher.Booted, error) {
 		a, err := client.StartLasting(ctx, names[0], 0, letter)
 		if err != nil {

@@ -18,7 +18,7 @@ func rank(args []string) {
 		m := &block{weights: make([]float32, n), gradient: make([]float32, n)}
 		state := &worker.State{Model: m, Optimizer: &momentum{}, Rate: worker.Constant(0.01)}
 		return worker.Run(ctx, state, func(_ context.Context, s *worker.Session) error {
-			for step := range s.Steps(worker.Sampler{Samples: 1 << 24, Batch: 64, Epochs: 1, Seed: 1}) {
+			for step := range s.Steps(worker.Sampler{Samples: 1 << 16, Batch: 64, Epochs: 1000, Seed: 1}) {
 				if _, err := s.Train(step, func(sample int, inputs ...[]float32) error {
 					inputs[0][0] = float32(sample%16) / 16
 					return nil

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/gorun-ml/gorun/benchmarks/plot"
 )
@@ -70,7 +71,7 @@ func drawTo(path string, all []Result) error {
 		Y:     plot.Axis{Name: "time without a step", Unit: plot.Micros, Log: true},
 	}
 	for _, g := range groups(all) {
-		line := plot.Line{Name: g.name, Ours: g.ours, Marked: true}
+		line := plot.Line{Name: strings.Replace(g.name, ", worker", "", 1), Ours: g.ours, Marked: true}
 		for i, s := range g.seconds {
 			line.Points = append(line.Points, plot.Point{X: float64(i+1) / float64(len(g.seconds)), Y: s * 1e6})
 		}

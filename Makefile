@@ -10,7 +10,7 @@ export CGO_ENABLED ?= 0
 # Binaries carry the commit they were built from, where git may tell.
 BUILD := $(GO) build -trimpath -buildvcs=$(shell git status >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: build train test bench lint fmt generate help clean
+.PHONY: build train test bench soak lint fmt generate help clean
 
 build: ## build bin/gorun
 	$(BUILD) -o bin/gorun ./launcher/gorun
@@ -30,6 +30,9 @@ test: ## vet and test everything, with the race detector where there is a C comp
 
 bench: ## build the benchmark programs into bin/
 	$(BUILD) -o bin/ ./benchmarks/...
+
+soak: ## break a job FAULTS times at random, by SEED
+	$(GO) test ./launcher/gorun -run '^TestSoak$$' -count 1 -timeout 4h -v -args -faults $(or $(FAULTS),1000) -seed $(or $(SEED),1)
 
 lint: ## check format, vet, staticcheck, generated files
 	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \

@@ -50,13 +50,17 @@ type slot struct {
 // memberID names the n-th candidate of a slot, from 1.
 func memberID(slot, n int) string { return fmt.Sprintf("%d.%d", slot, n) }
 
+// longestPause is the most that a slot's next candidate is waited with.
+const longestPause = 10 * time.Second
+
 // backOff is how long to wait before a slot's next candidate is started. The first death
-// costs nothing, a program that keeps dying doesn't keep the machine busy.
+// costs nothing, a program that keeps dying doesn't keep the machine busy. Failures count
+// from the last candidate that lived for longer than the longest pause.
 func backOff(failures int) time.Duration {
 	if failures <= 1 {
 		return 0
 	}
-	return min(100*time.Millisecond<<min(failures-2, 7), 10*time.Second)
+	return min(100*time.Millisecond<<min(failures-2, 7), longestPause)
 }
 
 // state is what a sighting says of the candidate.

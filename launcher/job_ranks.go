@@ -238,6 +238,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.blame(c, now)
 		return
 	}
+	if now.Sub(c.started) > longestPause { // it lived: what has ended it is another thing
+		j.slots[c.slot].failures = 0
+	}
 	if c.end.lost == "" { // a host that is lost counts once, whatever it held
 		j.restarts++
 	}

@@ -265,6 +265,19 @@ func TestRestartsBackOffAndEnd(t *testing.T) {
 	p.wantCause(3, control.KindExit, "rank 2 (host h, pid 4716) exited with status 3")
 }
 
+func TestWhoHasLivedIsStartedAnewAtOnce(t *testing.T) {
+	p := started(t, nil)
+	for i := range 3 {
+		p.wait(longestPause + 1)
+		p.did = nil
+		p.exit(memberID(1, i+1), ending{status: 3})
+		if p.did[0] != "start "+memberID(1, i+2) {
+			t.Fatalf("decided %q, want a start", p.did)
+		}
+		p.register(memberID(1, i+2))
+	}
+}
+
 func TestNothingIsTriedAgainThatWouldEndTheSame(t *testing.T) {
 	for _, f := range []control.Failure{
 		{Kind: control.KindMismatch, Status: 76},

@@ -117,37 +117,27 @@ func open(path, digest string) (Array, error) {
 		}
 		return Read(packed)
 	}
-	return Read(bytes.NewReader(raw))
+	in := bytes.NewReader(raw)
+	a, want, err := header(in)
+	if err != nil {
+		return Array{}, err
+	}
+	a.Bytes = raw[len(raw)-in.Len():] // not copied: a rank that is started anew is waited for
+	switch n := int64(len(a.Bytes)); {
+	case n < want:
+		return Array{}, a.cutOff(n, want)
+	case n > want:
+		return Array{}, a.tooLong(n, want)
+	}
+	return a, nil
 }
 
 // Read reads an array that must end where r ends.
 func Read(r io.Reader) (Array, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	var magic [4]byte
-	if n, err := io.ReadFull(in, magic[:]); err != nil {
-		return Array{}, short(err, "the header has %d bytes, want at least 4", n)
-	}
-	a := Array{Type: Type(magic[2])}
-	size, known := sizes[a.Type]
-	dims := int(magic[3])
-	if magic[0] != 0 || magic[1] != 0 || !known || dims == 0 {
-		return Array{}, fmt.Errorf("is not an IDX file: it starts with %x", magic)
-	}
-	header := make([]byte, 4*dims)
-	if n, err := io.ReadFull(in, header); err != nil {
-		return Array{}, short(err, "the header has %d bytes, want %d for %d dimensions", 4+n, 4+len(header), dims)
-	}
-	want := int64(size)
-	for i := range dims {
-		d := int64(binary.BigEndian.Uint32(header[4*i:]))
-		if d > 0 && want > math.MaxInt/d {
-			return Array{}, fmt.Errorf("the header's shape has more elements than memory can hold")
-		}
-		want *= d
-		a.Shape = append(a.Shape, int(d))
-	}
-	if want == 0 {
-		return Array{}, fmt.Errorf("the header's shape %v has no elements", a.Shape)
+	a, want, err := header(in)
+	if err != nil {
+		return Array{}, err
 	}
 	// Memory grows with what is really there: bytes.Buffer doubles, the header isn't trusted.
 	var data bytes.Buffer
@@ -156,7 +146,7 @@ func Read(r io.Reader) (Array, error) {
 		return Array{}, unpacking(err)
 	}
 	if n < want {
-		return Array{}, fmt.Errorf("is cut off: %d bytes after the header, want %d for %v %v", n, want, a.Shape, a.Type)
+		return Array{}, a.cutOff(n, want)
 	}
 	// Reading on to the end also makes gzip check its CRC.
 	extra, err := io.Copy(io.Discard, in)
@@ -164,10 +154,49 @@ func Read(r io.Reader) (Array, error) {
 		return Array{}, unpacking(err)
 	}
 	if extra > 0 {
-		return Array{}, fmt.Errorf("has %d bytes after the header, want %d for %v %v", want+extra, want, a.Shape, a.Type)
+		return Array{}, a.tooLong(want+extra, want)
 	}
 	a.Bytes = data.Bytes()
 	return a, nil
+}
+
+// header reads what comes before the elements, and says how many bytes those have to have.
+func header(in io.Reader) (a Array, want int64, err error) {
+	var magic [4]byte
+	if n, err := io.ReadFull(in, magic[:]); err != nil {
+		return a, 0, short(err, "the header has %d bytes, want at least 4", n)
+	}
+	a.Type = Type(magic[2])
+	size, known := sizes[a.Type]
+	dims := int(magic[3])
+	if magic[0] != 0 || magic[1] != 0 || !known || dims == 0 {
+		return a, 0, fmt.Errorf("is not an IDX file: it starts with %x", magic)
+	}
+	shape := make([]byte, 4*dims)
+	if n, err := io.ReadFull(in, shape); err != nil {
+		return a, 0, short(err, "the header has %d bytes, want %d for %d dimensions", 4+n, 4+len(shape), dims)
+	}
+	want = int64(size)
+	for i := range dims {
+		d := int64(binary.BigEndian.Uint32(shape[4*i:]))
+		if d > 0 && want > math.MaxInt/d {
+			return a, 0, fmt.Errorf("the header's shape has more elements than memory can hold")
+		}
+		want *= d
+		a.Shape = append(a.Shape, int(d))
+	}
+	if want == 0 {
+		return a, 0, fmt.Errorf("the header's shape %v has no elements", a.Shape)
+	}
+	return a, want, nil
+}
+
+func (a Array) cutOff(n, want int64) error {
+	return fmt.Errorf("is cut off: %d bytes after the header, want %d for %v %v", n, want, a.Shape, a.Type)
+}
+
+func (a Array) tooLong(n, want int64) error {
+	return fmt.Errorf("has %d bytes after the header, want %d for %v %v", n, want, a.Shape, a.Type)
 }
 
 // short is the error of a header that ended early, or the reader's own.

@@ -29,23 +29,53 @@ var mnist = Files{
 
 // Load reads the training and the test set. Files without a path are MNIST's.
 func (f Files) Load() (train, test Set, err error) {
-	var folder string
-	for _, own := range []struct{ file, mnist *File }{
-		{&f.TrainImages, &mnist.TrainImages},
-		{&f.TrainLabels, &mnist.TrainLabels},
-		{&f.TestImages, &mnist.TestImages},
-		{&f.TestLabels, &mnist.TestLabels},
+	if kept, err := f.complete(keptMNIST); err == nil {
+		if train, test, err := kept.open(); err == nil {
+			return train, test, nil
+		}
+	}
+	folder := ""
+	if f, err = f.complete(func(packed File) (File, error) {
+		if folder == "" {
+			if folder, err = fetch(); err != nil {
+				return File{}, err
+			}
+		}
+		path := filepath.Join(folder, "data", packed.Path)
+		if kept, err := keptMNIST(packed); err == nil && unpack(path, kept.Path) == nil {
+			return kept, nil
+		}
+		return File{path, packed.Digest}, nil // to read it takes longer
+	}); err != nil {
+		return Set{}, Set{}, err
+	}
+	return f.open()
+}
+
+// complete is the files with MNIST's own in place of those without a path.
+func (f Files) complete(find func(packed File) (File, error)) (Files, error) {
+	for _, own := range []struct {
+		file  *File
+		mnist File
+	}{
+		{&f.TrainImages, mnist.TrainImages},
+		{&f.TrainLabels, mnist.TrainLabels},
+		{&f.TestImages, mnist.TestImages},
+		{&f.TestLabels, mnist.TestLabels},
 	} {
 		if own.file.Path != "" {
 			continue
 		}
-		if folder == "" {
-			if folder, err = fetch(); err != nil {
-				return Set{}, Set{}, err
-			}
+		found, err := find(own.mnist)
+		if err != nil {
+			return Files{}, err
 		}
-		*own.file = File{filepath.Join(folder, "data", own.mnist.Path), own.mnist.Digest}
+		*own.file = found
 	}
+	return f, nil
+}
+
+func (f Files) open() (train, test Set, err error) {
 	if train, err = Open(f.TrainImages, f.TrainLabels); err != nil {
 		return Set{}, Set{}, err
 	}

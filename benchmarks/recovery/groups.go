@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gorun-ml/gorun/benchmarks/plot"
+)
+
+// group is the repetitions of one thing, seconds ascending.
+type group struct {
+	name    string
+	ours    bool
+	seconds []float64
+	none    int // repetitions without a step
+	lost    int // most steps that were lost in one
+}
+
+// groups puts results together, in the order in which things first come.
+func groups(all []Result) []group {
+	var gs []group
+	for _, r := range all {
+		name := fmt.Sprintf("%s, %s, %s", r.System, r.Case, r.Model)
+		i := slices.IndexFunc(gs, func(g group) bool { return g.name == name })
+		if i < 0 {
+			i = len(gs)
+			gs = append(gs, group{name: name, ours: r.System != "torchrun"})
+		}
+		g := &gs[i]
+		if r.Seconds == nil {
+			g.none++
+			continue
+		}
+		g.seconds = append(g.seconds, *r.Seconds)
+		g.lost = max(g.lost, r.StepsLost)
+	}
+	for _, g := range gs {
+		slices.Sort(g.seconds)
+	}
+	return gs
+}
+
+// percentile is the least of the seconds that p of 100 repetitions stay within.
+func (g group) percentile(p float64) float64 {
+	i := int(math.Ceil(p/100*float64(len(g.seconds)))) - 1
+	return g.seconds[max(i, 0)]
+}
+
+func (g group) says() []string {
+	var s []string
+	if n := len(g.seconds); n > 0 {
+		s = append(s, fmt.Sprintf("%d times", n), fmt.Sprintf("median %.3f s", g.percentile(50)),
+			fmt.Sprintf("p99 %.3f s", g.percentile(99)), fmt.Sprintf("at most %d steps lost", g.lost))
+	}
+	if g.none > 0 {
+		s = append(s, fmt.Sprintf("%d times no step within the limit", g.none))
+	}
+	return s
+}
+
+// drawTo draws how many repetitions had recovered after how long.
+func drawTo(path string, all []Result) error {
+	c := plot.Chart{
+		Title: "From a fault to the next completed step, 4 ranks on one machine",
+		Note:  "repetitions in order of their time",
+		X:     plot.Axis{Name: "repetitions that took at most so long", Unit: plot.Percent, From: 0, To: 1},
+		Y:     plot.Axis{Name: "time without a step", Unit: plot.Micros, Log: true},
+	}
+	for _, g := range groups(all) {
+		line := plot.Line{Name: strings.Replace(g.name, ", worker", "", 1), Ours: g.ours, Marked: true}
+		for i, s := range g.seconds {
+			line.Points = append(line.Points, plot.Point{X: float64(i+1) / float64(len(g.seconds)), Y: s * 1e6})
+		}
+		if len(line.Points) > 0 {
+			c.Lines = append(c.Lines, line)
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(plot.DrawSVG(f, c), f.Close())
+}

@@ -63,6 +63,7 @@ func (silent) Failed(control.Failure) error       { return nil }
 func (silent) Finished(control.Finish) error      { return nil }
 func (silent) Saved(control.Saved) error          { return nil }
 func (silent) Stranded(control.Stranded) error    { return nil }
+func (silent) Pulsed(control.Pulse)               {}
 func (silent) Said(string, string) error          { return nil }
 
 func TestBrokerRefusesStrangers(t *testing.T) {

@@ -30,7 +30,9 @@ type candidate struct {
 	drained    bool
 	end        ending
 	tail       tail
-	remedy     string // what is done about its death, told once its last words are known
+	stalled    string    // why it is taken for hung
+	killAt     time.Time // then
+	remedy     string    // what is done about its death, told once its last words are known
 }
 
 func (c *candidate) alive() bool { return !c.exited }

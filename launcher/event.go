@@ -39,6 +39,13 @@ type (
 	evSaved      struct{ saved control.Saved }
 	evStranded   struct{ stranded control.Stranded }
 	evSaid       struct{ member, line string }
+	evPulsed     struct{ pulse control.Pulse }
+	// evStalled: a rank hangs. One that is silent can't say where.
+	evStalled struct {
+		member string
+		why    string
+		silent bool
+	}
 	// evHostLost: a host doesn't answer any more, or its agent has ended.
 	evHostLost struct{ host, why string }
 	// evSignal: somebody wants the job to stop. One that was relayed from another host is
@@ -72,6 +79,8 @@ func (evFinished) isEvent()   {}
 func (evSaved) isEvent()      {}
 func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
+func (evPulsed) isEvent()     {}
+func (evStalled) isEvent()    {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
 func (evResize) isEvent()     {}

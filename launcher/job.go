@@ -62,6 +62,7 @@ type job struct {
 	slots   []slot
 	members map[string]*candidate // by member ID, dead ones too
 	gen     rendezvous.Generation // the newest committed
+	since   time.Time             // of that
 	joined  time.Time             // when the first rank registered; zero if none has
 	attempt int                   // of a gang, from 1
 
@@ -149,6 +150,8 @@ func (j *job) handle(e event, now time.Time) []act {
 		if c := j.members[e.member]; c != nil {
 			j.drained(c, e.tail)
 		}
+	case evStalled:
+		j.stall(e, now)
 	case evHostLost:
 		j.hostLost(e.host, e.why, now)
 	case evSignal:
@@ -181,6 +184,7 @@ func (j *job) deadline() time.Time {
 		if c := j.slots[i].current; c != nil {
 			earlier(j.mustRegister(c))
 			earlier(j.ripens(c))
+			earlier(c.killAt)
 		}
 	}
 	return first
@@ -207,6 +211,7 @@ func (j *job) clock(now time.Time) {
 			j.start(i, now)
 		}
 	}
+	j.killStalled(due)
 	var late []*candidate
 	for _, c := range j.candidates() {
 		switch {

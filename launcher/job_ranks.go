@@ -316,7 +316,7 @@ func (j *job) regroup(now time.Time) {
 		j.note("generation %d: %s", next.ID, why)
 	}
 	before := j.gen
-	j.gen = next
+	j.gen, j.since = next, now
 	j.release(before)
 	for r, m := range next.Members {
 		c := j.members[m.ID]

@@ -269,7 +269,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 		}
 	}
 	s := k.s
-	s.story = k.desk.story
+	s.story, s.stalls = k.desk.story, newStalls(k.spec.Options.Stall)
 	s.store, s.command, s.order, s.out, s.plain = k.store, hub.Command, k.l.order, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
@@ -332,6 +332,8 @@ func (s *keepSpec) offers(folder string) []string {
 func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Membership) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	look := time.NewTicker(k.s.stalls.every())
+	defer look.Stop()
 	reports := time.NewTicker(reportEvery)
 	defer reports.Stop()
 	lonely, linger := time.Now(), (<-chan time.Time)(nil)
@@ -361,6 +363,8 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			}
 		case <-timer.C:
 			_ = k.propose(evTick{}) // who leads then does
+		case <-look.C:
+			k.stalled()
 		case <-reports.C:
 			k.tellReports()
 			if k.group.Load().Leader() != "" {

@@ -55,6 +55,11 @@ func (k *keeper) write(lead bool) {
 func (k *keeper) now() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.time()
+}
+
+// time is now, called with mu held.
+func (k *keeper) time() time.Time {
 	if k.at.IsZero() {
 		return time.Now().Round(0)
 	}
@@ -78,6 +83,12 @@ func (k *keeper) record(r record) error {
 
 // hear takes in what a worker says.
 func (k *keeper) hear(e event) error {
+	if p, ok := e.(evPulsed); ok {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.s.stalls.hear(p.pulse, k.time())
+		return nil
+	}
 	r, ok := e.(evReported)
 	if !ok {
 		if _, last := e.(evFinished); last {

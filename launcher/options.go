@@ -30,6 +30,7 @@ type Options struct {
 	Metrics       string // file
 	Checkpoint    control.Checkpointing
 	StartTimeout  time.Duration
+	Stall         time.Duration // without a sign of life, until a rank is replaced; 0: never
 	Grace         time.Duration
 	Bind          string
 	BindSet       bool         // Bind was asked for
@@ -62,9 +63,13 @@ const (
 	DefaultRestarts     = 3
 	DefaultStartTimeout = 2 * time.Minute
 	DefaultGrace        = 5 * time.Second
+	DefaultStall        = 5 * time.Second
 	DefaultBind         = "127.0.0.1"
 	DefaultKeep         = 3
 )
+
+// leastStall is what a rank may be silent for without being taken for hung, on any machine.
+const leastStall = 500 * time.Millisecond
 
 // Transports are the values of Options.Transport.
 func Transports() []string { return []string{"auto", "shm", "tcp"} }
@@ -164,6 +169,8 @@ func (o *Options) check() error {
 		return refuse("--restarts %d: want 0 or more", o.Restarts)
 	case o.StartTimeout <= 0:
 		return refuse("--start-timeout %v: want a duration above 0, such as 2m", o.StartTimeout)
+	case o.Stall < 0 || o.Stall > 0 && o.Stall < leastStall:
+		return refuse("--stall %v: want %v at least, or 0 for never", o.Stall, leastStall)
 	case o.Grace <= 0:
 		return refuse("--grace %v: want a duration above 0, such as 5s", o.Grace)
 	case o.Checkpoint.Every < 0:

@@ -27,6 +27,7 @@ type record struct {
 	Stranded   *control.Stranded  `json:"stranded,omitempty"`
 	Said       *said              `json:"said,omitempty"`
 	HostLost   *hostLoss          `json:"host_lost,omitempty"`
+	Stalled    *stallRecord       `json:"stalled,omitempty"`
 	Signal     *signalRecord      `json:"signal,omitempty"`
 	Resize     *resizeRecord      `json:"resize,omitempty"`
 	Broken     string             `json:"broken,omitempty"`
@@ -40,6 +41,12 @@ type said struct {
 type hostLoss struct {
 	Host string `json:"host"`
 	Why  string `json:"why"`
+}
+
+type stallRecord struct {
+	Member string `json:"member"`
+	Why    string `json:"why"`
+	Silent bool   `json:"silent,omitempty"`
 }
 
 type resizeRecord struct {
@@ -74,6 +81,8 @@ func recordOf(e event, at time.Time) record {
 		r.Said = &said{e.member, e.line}
 	case evHostLost:
 		r.HostLost = &hostLoss{e.host, e.why}
+	case evStalled:
+		r.Stalled = &stallRecord{e.member, e.why, e.silent}
 	case evSignal:
 		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
 	case evResize:
@@ -108,6 +117,8 @@ func (r record) event() event {
 		return evSaid{r.Said.Member, r.Said.Line}
 	case r.HostLost != nil:
 		return evHostLost{r.HostLost.Host, r.HostLost.Why}
+	case r.Stalled != nil:
+		return evStalled{r.Stalled.Member, r.Stalled.Why, r.Stalled.Silent}
 	case r.Signal != nil:
 		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
 	case r.Resize != nil:

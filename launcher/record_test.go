@@ -30,6 +30,7 @@ func TestRecordsHoldEvents(t *testing.T) {
 		evHostLost{"h2", "it doesn't answer any more"},
 		evSignal{signal: syscall.SIGTERM, relayed: true},
 		evSignal{signal: syscall.SIGINT, by: "ann", now: true},
+		evStalled{"1.1", "gave no sign of life", true},
 		evResize{5, "ann"},
 		evBroken{errors.New("no space")},
 		evTick{},

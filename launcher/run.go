@@ -212,6 +212,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
+	s.stalls = newStalls(l.Stall)
 	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err

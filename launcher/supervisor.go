@@ -30,6 +30,7 @@ type supervisor struct {
 	out     *output
 	story   *story
 	metrics *metricsFile
+	stalls  *stalls
 	plain   bool // no live line
 
 	events   chan event
@@ -51,7 +52,7 @@ type RankState struct {
 
 // newSupervisor can be told events, and handles them once it supervises a job.
 func newSupervisor() *supervisor {
-	return &supervisor{events: make(chan event, 1024), calls: make(chan func()), ended: make(chan struct{}), ledger: newLedger()}
+	return &supervisor{events: make(chan event, 1024), calls: make(chan func()), ended: make(chan struct{}), ledger: newLedger(), stalls: newStalls(0)}
 }
 
 // begin gives it its job, before it supervises.
@@ -75,6 +76,8 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 	defer close(s.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	look := time.NewTicker(s.stalls.every())
+	defer look.Stop()
 	s.act(ctx, s.job.begin(time.Now()), time.Now)
 	for s.job.phase != over {
 		wait := time.Hour
@@ -89,6 +92,10 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 			f()
 		case <-timer.C:
 			s.handle(ctx, evTick{})
+		case <-look.C:
+			for _, e := range s.stalls.find(s.job, time.Now()) {
+				s.handle(ctx, e)
+			}
 		}
 	}
 	for { // reports that were on their way
@@ -107,8 +114,12 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 }
 
 func (s *supervisor) handle(ctx context.Context, e event) {
-	if r, ok := e.(evReported); ok {
-		s.report(r.report)
+	switch e := e.(type) {
+	case evReported:
+		s.report(e.report)
+	case evPulsed:
+		s.stalls.hear(e.pulse, time.Now())
+		return
 	}
 	s.act(ctx, s.decide(e, time.Now()), time.Now)
 }
@@ -232,6 +243,9 @@ func (v voice) Registered(m rendezvous.Member) error { return v.tell(evRegistere
 
 // Reported tells of a step that one rank has completed.
 func (v voice) Reported(r control.Report) { _ = v.tell(evReported{r}) } // it may be lost
+
+// Pulsed tells that a rank lives.
+func (v voice) Pulsed(p control.Pulse) { _ = v.tell(evPulsed{p}) } // it may be lost
 
 // Failed tells why a rank gives up.
 func (v voice) Failed(f control.Failure) error { return v.tell(evFailed{f}) }

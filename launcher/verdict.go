@@ -134,6 +134,9 @@ func causeOf(c *candidate, steps int) (Cause, int) {
 		return cause, status
 	}
 	switch {
+	case c.stalled != "":
+		cause.Kind, cause.Detail = control.KindTimeout, c.stalled
+		return cause, control.StatusTemporary
 	case c.end.lost != "":
 		cause.Kind, cause.Detail = control.KindHost, "was lost with its host: "+c.end.lost
 	case c.tail.panic != "" && c.end.signal == 0:

@@ -183,7 +183,7 @@ func fromLauncher(ctx context.Context, env control.Env) (*process, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return &process{
-		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, elastic: true, quiet: true,
+		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, elastic: true, quiet: true, stall: env.Stall,
 		self: rendezvous.Member{ID: env.Member, Host: env.Host, Addr: fabric.Addr(), Slot: env.Slot, PID: os.Getpid()},
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gorun-ml/gorun/collective/transport"
 	"github.com/gorun-ml/gorun/internal/control"
@@ -36,11 +37,12 @@ type process struct {
 	fabric  transport.Fabric
 	self    rendezvous.Member
 	saves   control.Checkpointing
-	network Network // from the environment, then with what the program says
-	elastic bool    // a lost rank may be replaced
-	quiet   bool    // the launcher speaks for this process
-	cache   string  // folder for what is worth to be kept for other jobs, "" for none
-	share   bool    // GOMAXPROCS is to follow from the number of ranks on this host
+	network Network       // from the environment, then with what the program says
+	elastic bool          // a lost rank may be replaced
+	quiet   bool          // the launcher speaks for this process
+	cache   string        // folder for what is worth to be kept for other jobs, "" for none
+	stall   time.Duration // without a sign of life, until this rank is taken for hung; 0: never
+	share   bool          // GOMAXPROCS is to follow from the number of ranks on this host
 
 	fits map[string]topology.Links // what communication costs, by hosts and transport
 
@@ -48,6 +50,7 @@ type process struct {
 	stopped  chan struct{} // closed once the job was asked to stop
 	save     atomic.Bool   // asked for, not yet done
 	at       atomic.Int64
+	doing    activity
 	rank     atomic.Int64
 	gen      atomic.Uint64
 	saved    atomic.Pointer[control.Saved]
@@ -61,6 +64,7 @@ type process struct {
 // start begins to listen to commands.
 func (p *process) start() *process {
 	p.rank.Store(-1)
+	p.doing.began = time.Now()
 	p.stopped, p.ended = make(chan struct{}), make(chan struct{})
 	p.joined.Go(func() {
 		for {
@@ -80,6 +84,9 @@ func (p *process) start() *process {
 			}
 		}
 	})
+	if j, ok := p.job.(interface{ Pulse(control.Pulse) error }); ok && p.stall > 0 {
+		p.joined.Go(func() { p.pulse(control.PulseEvery(p.stall), j.Pulse) })
+	}
 	return p
 }
 

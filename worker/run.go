@@ -199,6 +199,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 	bound := time.AfterFunc(meshTimeout, func() {
 		giveUp(fmt.Errorf("not all ranks connected within %v: %w", meshTimeout, transport.ErrLost))
 	})
+	p.doing.set(waits)
 	mesh, err := p.fabric.Mesh(connected, gen.ID, rank, peers)
 	bound.Stop()
 	if err != nil {
@@ -234,6 +235,7 @@ func (s *Session) live(train func(context.Context, *Session) error) error {
 		return s.fail(err)
 	}
 	s.p.at.Store(int64(s.st.step))
+	s.p.doing.set(works)
 	err := train(s.ctx, s)
 	if s.err != nil {
 		err = s.err // what train made of it may hide the cause
@@ -280,11 +282,13 @@ func (s *Session) first() error {
 // finish makes the end durable, tells the job, and keeps serving until every rank's finish
 // is committed or a new generation needs this rank's state.
 func (s *Session) finish() error {
+	s.p.doing.set(saves)
 	if s.rank == 0 && s.p.saves.Dir != "" && s.shares != nil {
 		if err := s.p.saveNow(s.ctx, s.meta(s.shares.Epochs-1), s.st.tensors()); err != nil {
 			return s.fail(err)
 		}
 	}
+	s.p.doing.set(waits)
 	f := control.Finish{Member: s.p.self.ID, Rank: s.rank, Generation: s.gen.ID, Step: s.st.step}
 	if s.rank == 0 {
 		f.Summary = s.summary

@@ -123,7 +123,7 @@ func (s *Session) begin(p Sampler) error {
 		return err
 	}
 	var err error
-	s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.fabric)
+	s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.fabric, &s.p.doing)
 	return err
 }
 
@@ -150,6 +150,7 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if step.Number != s.st.step {
 		return 0, s.fail(fmt.Errorf("step %d was passed to Train after %d were applied: pass the one that Steps gave", step.Number, s.st.step))
 	}
+	s.p.doing.set(works)
 	mine := word{wordGeneration: int64(s.gen.ID)}
 	select {
 	case <-s.planned:
@@ -198,6 +199,7 @@ func (s *Session) checkpoint(step Step, stop, asked bool) error {
 		return nil
 	}
 	if stop {
+		s.p.doing.set(saves)
 		return s.p.saveNow(s.ctx, s.meta(step.Epoch), s.st.tensors())
 	}
 	return s.p.saver().Save(s.meta(step.Epoch), s.st.tensors())
@@ -225,6 +227,8 @@ func (s *Session) Save(path string) error {
 	if s.rank != 0 {
 		return nil
 	}
+	s.p.doing.set(saves)
+	defer s.p.doing.set(works)
 	if err := checkpoint.WriteModel(path, stored(s.st.Model.Params()), map[string]string{"format": "pt", "job": s.p.name, "step": strconv.Itoa(s.st.step)}); err != nil {
 		return s.fail(fmt.Errorf("saving the model: %w", err))
 	}
@@ -249,6 +253,8 @@ func (s *Session) Mean(value, weight float64) (float64, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
+	s.p.doing.set(waits)
+	defer s.p.doing.set(works)
 	x := []float64{value * weight, weight}
 	if err := s.comm.AllReduce(kernels.Of(x), kernels.Sum); err != nil {
 		return 0, s.fail(err)
@@ -279,6 +285,7 @@ func (s *Session) Evaluate(samples int, read Row, score func(sample int, output 
 	lo, hi := samples*s.rank/s.size, samples*(s.rank+1)/s.size
 	sum, part := 0.0, make([]int, 0, m.Rows())
 	for at := lo; at < hi; at += len(part) {
+		s.p.doing.set(works)
 		part = part[:0]
 		for i := at; i < min(at+m.Rows(), hi); i++ {
 			part = append(part, i)

@@ -32,6 +32,7 @@ type bill struct {
 // must survive it.
 type stepper struct {
 	comm    *collective.Comm
+	doing   *activity
 	st      *State
 	buckets *buckets
 	feed    *feed
@@ -44,7 +45,7 @@ type stepper struct {
 	ready   func(param int, grad []float32)
 }
 
-func newStepper(c *collective.Comm, st *State, l limits, m memory) (*stepper, error) {
+func newStepper(c *collective.Comm, st *State, l limits, m memory, doing *activity) (*stepper, error) {
 	f, err := newFeed(st.Model)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func newStepper(c *collective.Comm, st *State, l limits, m memory) (*stepper, er
 	if err != nil {
 		return nil, err
 	}
-	x := &stepper{comm: c, st: st, buckets: b, feed: f, handles: make([]*collective.Handle, len(b.list))}
+	x := &stepper{comm: c, doing: doing, st: st, buckets: b, feed: f, handles: make([]*collective.Handle, len(b.list))}
 	x.ready = x.gradient
 	return x, nil
 }
@@ -98,6 +99,7 @@ func (x *stepper) reduce(samples []int, read Row, w word) (word, error) {
 	var loss float64
 	var failed error
 	for part := range parts {
+		x.doing.set(works)
 		lo := min(part*m.Rows(), len(samples))
 		hi := min(lo+m.Rows(), len(samples))
 		x.first, x.last = part == 0, part == parts-1
@@ -125,6 +127,7 @@ func (x *stepper) reduce(samples []int, read Row, w word) (word, error) {
 	if x.odd != "" {
 		w[wordNonFinite] = int64(x.comm.Rank()) + 1
 	}
+	x.doing.set(waits)
 	waiting := time.Now()
 	x.send(len(x.buckets.list) - 1)
 	x.word = w
@@ -135,6 +138,7 @@ func (x *stepper) reduce(samples []int, read Row, w word) (word, error) {
 		}
 	}
 	x.bill.comm = time.Since(waiting)
+	x.doing.set(works)
 	return x.word, err
 }
 

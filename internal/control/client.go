@@ -82,7 +82,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		Login(BrokerSeed(secret)),
 		nats.Timeout(2 * time.Second), // with TLS, where many start at once
 		nats.SetCustomDialer(&net.Dialer{Timeout: dialFor(c.env.Broker)}),
-		nats.DontRandomize(),          // the nearest comes first
+		nats.DontRandomize(), // the nearest comes first
 		nats.PingInterval(pingEvery(c.env.Broker)),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), // link bounds them by time

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // SecretBytes is the size of a job's secret.
@@ -19,6 +20,7 @@ type Env struct {
 	Slot       int
 	Bind       string // address that the data plane listens on
 	SecretFD   int
+	Stall      time.Duration // without a sign of life, until a rank is taken for hung; 0: never
 	Checkpoint Checkpointing
 
 	// For programs that don't know gorun.
@@ -43,7 +45,7 @@ func (e Env) Environ() []string {
 	env := []string{
 		"GORUN_JOB=" + e.Job, "GORUN_BROKER=" + e.Broker, "GORUN_MEMBER=" + e.Member,
 		"GORUN_HOST=" + e.Host, "GORUN_SLOT=" + n(e.Slot), "GORUN_BIND=" + e.Bind,
-		"GORUN_SECRET_FD=" + n(e.SecretFD),
+		"GORUN_SECRET_FD=" + n(e.SecretFD), "GORUN_STALL=" + e.Stall.String(),
 		"GORUN_CHECKPOINT_DIR=" + e.Checkpoint.Dir, "GORUN_CHECKPOINT_EVERY=" + n(e.Checkpoint.Every),
 		"GORUN_CHECKPOINT_KEEP=" + n(e.Checkpoint.Keep), "GORUN_RESUME=" + strconv.FormatBool(e.Checkpoint.Resume),
 		"RANK=" + n(e.Rank), "LOCAL_RANK=" + n(e.LocalRank), "WORLD_SIZE=" + n(e.WorldSize),
@@ -73,6 +75,12 @@ func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
 	}
 	e.Broker, e.Member, e.Host, e.Bind = text("GORUN_BROKER"), text("GORUN_MEMBER"), text("GORUN_HOST"), text("GORUN_BIND")
 	e.Slot, e.SecretFD = number("GORUN_SLOT"), number("GORUN_SECRET_FD")
+	if v := text("GORUN_STALL"); v != "" {
+		var bad error
+		if e.Stall, bad = time.ParseDuration(v); bad != nil && err == nil {
+			err = fmt.Errorf("GORUN_STALL=%q is no duration: start the program with gorun", v)
+		}
+	}
 	e.Checkpoint = Checkpointing{
 		Dir: text("GORUN_CHECKPOINT_DIR"), Every: number("GORUN_CHECKPOINT_EVERY"),
 		Keep: number("GORUN_CHECKPOINT_KEEP"), Resume: strings.EqualFold(text("GORUN_RESUME"), "true"),

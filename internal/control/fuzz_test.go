@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorun-ml/gorun/internal/rendezvous"
 )
@@ -58,6 +59,7 @@ func (checker) Failed(Failure) error      { return nil }
 func (checker) Finished(Finish) error     { return nil }
 func (checker) Saved(Saved) error         { return nil }
 func (checker) Stranded(Stranded) error   { return nil }
+func (checker) Pulsed(Pulse)              {}
 func (checker) Said(string, string) error { return nil }
 
 // FuzzReply reads arbitrary answers, as a worker would.
@@ -112,7 +114,7 @@ func FuzzEnv(f *testing.F) {
 // What Environ writes, ParseEnv reads.
 func TestEnvRoundTrip(t *testing.T) {
 	want := Env{
-		Job: "7f3a", Broker: "127.0.0.1:4222", Member: "2.1", Host: "h1", Slot: 2, Bind: "127.0.0.1", SecretFD: 3,
+		Job: "7f3a", Broker: "127.0.0.1:4222", Member: "2.1", Host: "h1", Slot: 2, Bind: "127.0.0.1", SecretFD: 3, Stall: 5 * time.Second,
 		Checkpoint: Checkpointing{Dir: "/tmp/c", Every: 10, Keep: 3, Resume: true},
 		Rank:       2, LocalRank: 2, WorldSize: 4, LocalWorldSize: 4, MasterAddr: "127.0.0.1", MasterPort: 29500,
 	}

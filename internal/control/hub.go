@@ -27,6 +27,7 @@ const (
 type Handler interface {
 	Registered(m rendezvous.Member) error // a candidate is ready to be ranked
 	Reported(r Report)
+	Pulsed(p Pulse)
 	Failed(f Failure) error
 	Finished(f Finish) error
 	Saved(s Saved) error
@@ -158,6 +159,12 @@ func (h *Hub) up(m *nats.Msg) {
 		// Nobody waits for an answer to a report; a malformed one is lost.
 		if r, err := decode[Report](m.Data); err == nil {
 			h.handler.Reported(r)
+		}
+		return
+	}
+	if subject == subjectPulse {
+		if p, err := decode[Pulse](m.Data); err == nil {
+			h.handler.Pulsed(p)
 		}
 		return
 	}

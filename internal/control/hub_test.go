@@ -95,6 +95,7 @@ func (l *log) Failed(f Failure) error               { l.failures <- f; return ni
 func (l *log) Finished(f Finish) error              { l.finishes <- f; return nil }
 func (l *log) Saved(s Saved) error                  { l.saved <- s; return nil }
 func (l *log) Stranded(Stranded) error              { return nil }
+func (l *log) Pulsed(Pulse)                         {}
 func (l *log) Said(member, line string) error       { l.lines <- member + ": " + line; return nil }
 
 // job is a hub on a broker of its own.

@@ -13,6 +13,7 @@ import (
 //
 //	up.register up.fail up.finish up.saved up.say   a letter, answered when it was handled
 //	up.report                                       a Report, not answered
+//	up.pulse                                        a Pulse, not answered
 //	news                                            a letter of a host's agent
 //	watch    after which generation; answered with a later one, or with nothing yet
 //	commit   a generation and its predecessor; answered when it is committed
@@ -32,6 +33,7 @@ import (
 const (
 	subjectRegister = "up.register"
 	subjectReport   = "up.report"
+	subjectPulse    = "up.pulse"
 	subjectFail     = "up.fail"
 	subjectFinish   = "up.finish"
 	subjectSaved    = "up.saved"

@@ -16,7 +16,7 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill, nan or wait")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, nan or wait")
 	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
@@ -71,6 +71,12 @@ func train(ctx context.Context) error {
 					if _, err := os.ReadFile(*gate); err != nil {
 						return err
 					}
+				case "stop":
+					if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+						return err
+					}
+				case "hang":
+					select {}
 				case "kill":
 					if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 						return err

@@ -57,6 +57,7 @@ type Options struct {
 	ProgramAt      int      // where Program is in Command
 	Environ        []string `json:"-"` // that ranks inherit
 	Runtime        string   // folder that gorun ps looks into
+	State          string   // folder that gorun explain looks into; "" for none
 	Stdout, Stderr *os.File `json:"-"`
 }
 

@@ -297,11 +297,14 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err := metrics.close(); err != nil {
 		l.out.note("--metrics: " + err.Error())
 	}
-	entry.Leave() // who hears of the end finds the job no more
 	told := v
 	if !v.OK && v.Saved != "" {
 		told.Resume = l.resume()
 	}
+	if err := keepPast(l.State, desk.story.whole(told, time.Now())); err != nil {
+		l.out.note(fmt.Sprintf("%v: gorun explain won't know this job", err))
+	}
+	entry.Leave() // who hears of the end finds the job no more
 	desk.close(told)
 	return v, nil
 }

@@ -127,6 +127,23 @@ func (s *story) begin(size, hosts int, command string, now time.Time) {
 
 // over takes down how the job has ended. Nothing happens after it.
 func (s *story) over(v Verdict, now time.Time) {
+	end, e := s.ended(v, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = end
+	s.append(e)
+}
+
+// whole is all events that are kept, with the job's end as the last, before it is over.
+func (s *story) whole(v Verdict, now time.Time) []control.Event {
+	_, e := s.ended(v, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Clone(s.events), e)
+}
+
+// ended is a verdict for those who ask, and as an event.
+func (s *story) ended(v Verdict, now time.Time) (*control.End, control.Event) {
 	end := &control.End{OK: v.OK, Status: v.Status, Line: v.Line()}
 	e := control.Event{
 		T: unixSeconds(now), Job: s.job, Event: control.EventEnd, Generation: v.Generations, Step: v.Steps, Rank: -1,
@@ -138,10 +155,7 @@ func (s *story) over(v Verdict, now time.Time) {
 	if v.OK && e.Detail == "" {
 		e.Detail = "every rank has ended with status 0"
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.end = end
-	s.append(e)
+	return end, e
 }
 
 func (s *story) add(e control.Event) {

@@ -34,7 +34,7 @@ const helpTemplate = `{{if .HasParent}}{{or .Long .Short}}
 
 Usage: {{.UseLine}}
 {{else}}Usage: gorun [flags] PROGRAM [ARGS...]
-       gorun {ps|logs|events|attach|resize|drain|stop} [--help]  running jobs
+       gorun {ps|logs|events|explain|attach|resize|drain|stop} [--help]  jobs
        gorun {agent|bench|doctor|hosts|topology|version|completion} [--help]
 
 {{.Long}}
@@ -95,7 +95,7 @@ func (c *command) root() *cobra.Command {
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
-		logsCommand(), eventsCommand(), stopCommand(), resizeCommand(), drainCommand(), c.attachCommand())
+		logsCommand(), eventsCommand(), explainCommand(), stopCommand(), resizeCommand(), drainCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})
 	return root
 }
@@ -137,7 +137,7 @@ func (c *command) launch() error {
 	if err := o.Inherit(os.LookupEnv); err != nil {
 		return err
 	}
-	o.Runtime = launcher.RuntimeFolder(os.LookupEnv)
+	o.Runtime, o.State = launcher.RuntimeFolder(os.LookupEnv), launcher.StateFolder(os.LookupEnv)
 	o.Stdout, o.Stderr = os.Stdout, os.Stderr
 	c.listen()
 	c.status = launcher.Run(*o, c.signals)

@@ -48,6 +48,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("REPO", repo)
 			e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "run"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
 			return os.MkdirAll(filepath.Join(e.WorkDir, "run"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -176,3 +176,7 @@ func (p *Product) check() {
 		panic(fmt.Sprintf("gemm: the bias has %d numbers, want %d", len(p.Bias), p.N))
 	}
 }
+
+// Accelerated says whether this processor has assembly here. Where it hasn't, a general BLAS
+// is faster.
+func Accelerated() bool { return fastest.kind != portable }

@@ -16,9 +16,9 @@ type choice struct {
 	forced uint8 // all-reduce algorithm whatever the size, 0 for none
 	shares bool  // all ranks reach each other's memory
 	byID   map[uint8]topology.Named
-	// The choice of each kind for sizes of that many bits, 0 where none was made yet. Any
-	// lane may make it.
-	made [watching + 1][65]atomic.Uint32
+	// The choice of each kind and class of sizes, 0 where none was made yet. Any lane may
+	// make it.
+	made [watching + 1][66]atomic.Uint32
 }
 
 func (c *choice) init(w topology.World, links *topology.Links, forced string, shares bool) error {
@@ -53,18 +53,22 @@ func (c *choice) algorithm(k kind, bytes int) uint8 {
 			return sharedAlgorithm
 		}
 	}
-	made := &c.made[k][bits.Len(uint(bytes))]
+	class := class(bytes)
+	made := &c.made[k][class]
 	if id := made.Load(); id != 0 {
 		return uint8(id)
 	}
-	id := c.choose(k, bytes)
+	id := c.choose(k, class)
 	made.Store(uint32(id))
 	return id
 }
 
-// choose decides for all sizes that have as many bits as bytes, by the middle of them.
-func (c *choice) choose(k kind, bytes int) uint8 {
-	bytes = 3 << bits.Len(uint(bytes)) >> 2
+// class is n for the sizes around 2ⁿ⁻¹ bytes: from ¾ of it to 1½ times it.
+func class(bytes int) int { return bits.Len(uint(bytes) + uint(bytes)/3) }
+
+// choose decides for a class of sizes, by the power of two in it.
+func (c *choice) choose(k kind, class int) uint8 {
+	bytes := 1 << max(0, class-1)
 	return topology.Select(c.world, topology.Collective{Kind: k.contract()}, int64(bytes), c.links).ID
 }
 

@@ -34,8 +34,8 @@ type executor struct {
 	gates bool // somebody waits for the gates
 
 	// Of a run that is driven.
-	out, in cursor
-	scratch []byte // what must not be folded in yet
+	turns   []turn // one a track
+	waiting transport.Waiting
 
 	failed  atomic.Bool
 	mu      sync.Mutex
@@ -122,7 +122,12 @@ func (e *executor) run(prog *program, tag transport.Tag, fold transport.Fold, ev
 // forget lets go of what the run was called with.
 func (e *executor) forget() {
 	e.views, e.fold, e.prog = [2]view{}, nil, nil
-	e.out, e.in = cursor{}, cursor{}
+	for t := range e.turns {
+		e.turns[t].out, e.turns[t].in = cursor{}, cursor{}
+	}
+	clear(e.waiting.Out[:cap(e.waiting.Out)])
+	clear(e.waiting.In[:cap(e.waiting.In)])
+	e.waiting.Reset()
 }
 
 // launch keeps do for the caller's goroutine if that has nothing to do yet, and otherwise

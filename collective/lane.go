@@ -197,7 +197,7 @@ func (l *Lane) program(key programKey) (*program, error) {
 			return nil, fmt.Errorf("the plan of algorithm %s has %d tracks, Options.Tracks is %d", algorithmName(key.algo), len(plan.Tracks), tracks)
 		}
 		var err error
-		prog, err = compile(plan, func(track, peer int) (transport.Conn, error) {
+		prog, err = compile(plan, l.comm.core.mesh, func(track, peer int) (transport.Conn, error) {
 			return l.comm.core.mesh.Conn(l.comm.ranks[peer], l.first+track)
 		})
 		if err != nil {

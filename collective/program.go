@@ -25,8 +25,8 @@ type program struct {
 	widest int    // chunks in the widest span, for one buffer's even chunks
 	touch  [2]run // chunks of each buffer that any step touches
 
-	// waiter waits for the connections, where the one track of the plan can be driven: all
-	// of them are flows. Else it is nil.
+	// waiter waits for the connections, where the plan can be driven: all of them are flows.
+	// Else it is nil.
 	waiter transport.Waiter
 }
 
@@ -77,8 +77,8 @@ func overlap(a, b topology.Span) bool {
 	return a.Buf == b.Buf && a.Lo < b.Hi && b.Lo < a.Hi
 }
 
-// compile makes p runnable. connect returns the connection of a track to a peer.
-func compile(p topology.Plan, connect func(track, peer int) (transport.Conn, error)) (*program, error) {
+// compile makes p runnable on a mesh. connect returns the connection of a track to a peer.
+func compile(p topology.Plan, mesh transport.Mesh, connect func(track, peer int) (transport.Conn, error)) (*program, error) {
 	g := &program{chunks: p.Chunks, tracks: make([]track, len(p.Tracks))}
 	for i := range g.touch {
 		g.touch[i] = run{lo: p.Chunks}
@@ -120,35 +120,26 @@ func compile(p topology.Plan, connect func(track, peer int) (transport.Conn, err
 			tr.steps[k] = d
 		}
 	}
-	if len(g.tracks) == 1 {
-		g.waiter = flows(g.tracks[0].steps)
+	if w, ok := mesh.(transport.Waiter); ok && len(g.tracks) <= transport.MaxFlows && g.flows() {
+		g.waiter = w
 	}
 	return g, nil
 }
 
-// flows notes the steps' connections as flows and returns who waits for them, nil where some
-// are not.
-func flows(steps []step) (w transport.Waiter) {
-	for k := range steps {
-		s := &steps[k]
-		for _, end := range []struct {
-			conn transport.Conn
-			flow *transport.Flow
-		}{{s.to, &s.out}, {s.from, &s.in}} {
-			if end.conn == nil {
-				continue
+// flows notes the steps' connections as flows. It reports false where some are not.
+func (g *program) flows() (all bool) {
+	for t := range g.tracks {
+		for k := range g.tracks[t].steps {
+			s := &g.tracks[t].steps[k]
+			out, flowsOut := s.to.(transport.Flow)
+			in, flowsIn := s.from.(transport.Flow)
+			if s.to != nil && !flowsOut || s.from != nil && !flowsIn {
+				return false
 			}
-			both, ok := end.conn.(interface {
-				transport.Flow
-				transport.Waiter
-			})
-			if !ok {
-				return nil
-			}
-			*end.flow, w = both, both
+			s.out, s.in = out, in
 		}
 	}
-	return w
+	return true
 }
 
 // span notes that a step touches s.

@@ -18,7 +18,7 @@ func (c *Comm) Algorithm(bytes int) string {
 	return algorithmName(c.choice.algorithm(allReduce, bytes))
 }
 
-// Algorithms is the names that With takes, the plainest first.
+// Algorithms is the names that With takes, the preferred first.
 func (c *Comm) Algorithms() []string {
 	var names []string
 	if c.shares {

@@ -13,11 +13,12 @@ type Named struct {
 // Algorithm is the algorithm itself. The root matters to rooted operations only.
 func (n Named) Algorithm(root int) Algorithm { return n.make(root) }
 
-// Algorithms is all algorithms of all operations, by ID. The number in a name is the
+// Algorithms is all algorithms of all operations, those of an operation next to each other. The number in a name is the
 // number of segments.
 func Algorithms() []Named { return append([]Named(nil), algorithms...) }
 
-// AlgorithmsFor is the algorithms that carry out an operation, the plainest first.
+// AlgorithmsFor is the algorithms that carry out an operation, in the order in which Select prefers
+// them: the plain first, and of those that cut the data those that pipeline best.
 func AlgorithmsFor(k Kind) []Named {
 	var of []Named
 	for _, n := range algorithms {
@@ -48,7 +49,11 @@ func Find(k Kind, name string) (Named, error) {
 func Barrier(w World, rank int) Plan { return Doubling(w, rank) }
 
 var algorithms = []Named{
+	// First those that pass piece after piece round a ring: a rank that is late by less than
+	// what its neighbours hold makes nobody wait.
 	{1, "ring", AllReduce, unrooted(Ring)},
+	{12, "hierarchical-4", AllReduce, unrooted(HierarchicalIn(4))},
+	{13, "hierarchical-16", AllReduce, unrooted(HierarchicalIn(16))},
 	{2, "halving-doubling", AllReduce, unrooted(HalvingDoubling)},
 	{3, "doubling", AllReduce, unrooted(Doubling)},
 	{4, "circulant", AllReduce, unrooted(Circulant)},
@@ -59,8 +64,6 @@ var algorithms = []Named{
 	{9, "double-tree-8", AllReduce, unrooted(DoubleTreeIn(8))},
 	{10, "double-tree-32", AllReduce, unrooted(DoubleTreeIn(32))},
 	{11, "hierarchical", AllReduce, unrooted(Hierarchical)},
-	{12, "hierarchical-4", AllReduce, unrooted(HierarchicalIn(4))},
-	{13, "hierarchical-16", AllReduce, unrooted(HierarchicalIn(16))},
 	{20, "ring", ReduceScatter, unrooted(RingReduceScatter)},
 	{21, "circulant", ReduceScatter, unrooted(CirculantReduceScatter)},
 	{22, "direct", ReduceScatter, unrooted(DirectReduceScatter)},

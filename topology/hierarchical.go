@@ -16,6 +16,9 @@ package topology
 // several.
 func Hierarchical(w World, rank int) Plan { return HierarchicalIn(1)(w, rank) }
 
+// ringHosts is up to how many hosts segments go round them in a ring.
+const ringHosts = 16
+
 // HierarchicalIn is Hierarchical with the data in segments: while one is between the hosts
 // the next is reduced in them and the one before is gathered.
 func HierarchicalIn(segments int) Algorithm {
@@ -30,13 +33,17 @@ func HierarchicalIn(segments int) Algorithm {
 			}
 		}
 		rails := l.railsOf(mine)
+		between := circulant
+		if segments > 1 && len(hosts) <= ringHosts {
+			between = ring
+		}
 		p := Plan{Rank: rank, Size: w.Size(), Chunks: segments * l.rails * len(hosts), Tracks: make([][]Step, 3)}
 		for s := range segments {
 			base := s * l.rails * len(hosts)
 			parts := l.parts(mine, base)
 			var before []Ref
 			before = p.extend(0, ring.reduceScatter(mine, parts), before)
-			before = p.extend(1, l.between(rails, base), before)
+			before = p.extend(1, l.between(between, rails, base), before)
 			p.extend(2, ring.allGather(mine, parts), before)
 		}
 		return p
@@ -99,12 +106,12 @@ func (l level) railsOf(host group) []rail {
 
 // between is a rank's rails one after the other. All go through theirs in the same order,
 // so none can wait for another in a circle.
-func (l level) between(rails []rail, base int) []Step {
+func (l level) between(h halves, rails []rail, base int) []Step {
 	var steps []Step
 	for _, r := range rails {
 		b := units(base+r.number*len(l.hosts), len(l.hosts))
-		steps = append(steps, circulant.reduceScatter(r.group, b)...)
-		steps = append(steps, circulant.allGather(r.group, b)...)
+		steps = append(steps, h.reduceScatter(r.group, b)...)
+		steps = append(steps, h.allGather(r.group, b)...)
 	}
 	return steps
 }

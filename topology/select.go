@@ -24,11 +24,11 @@ const margin = 1.1
 // smallWorld is up to how many ranks all plans of all algorithms are made.
 const smallWorld = 8
 
-// Select is the plainest algorithm, the first in Algorithms, whose time for c on that many
+// Select is the first algorithm, in the order of Algorithms, whose time for c on that many
 // bytes is predicted to be at most a tenth above the best. It depends on nothing but its
 // arguments, so ranks that have the same links choose alike. It simulates what may win, in
 // the order of what each takes at least, no longer than the best so far and only until
-// the plainest is known. That takes milliseconds for 16 ranks and up to a second for 1,024:
+// it is known. That takes milliseconds for 16 ranks and up to a second for 1,024:
 // call it once for a class of sizes and keep what it says.
 func Select(w World, c Collective, bytes int64, l Links) Choice {
 	w = w.indexed()
@@ -92,7 +92,7 @@ func promising(least []float64) []int {
 	return order
 }
 
-// decided says whether the plainest algorithm is found, whatever the others turn out to
+// decided says whether the first good algorithm is found, whatever the others turn out to
 // take: all plainer ones are too slow, and none can be better by more than the margin.
 func decided(least, times []float64, best float64) bool {
 	good := margin * slices.Min(least)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -80,6 +81,7 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 		nats.Name(c.env.Member),
 		Login(BrokerSeed(secret)),
 		nats.Timeout(2 * time.Second), // with TLS, where many start at once
+		nats.SetCustomDialer(&net.Dialer{Timeout: dialFor(c.env.Broker)}),
 		nats.DontRandomize(),          // the nearest comes first
 		nats.PingInterval(pingEvery(c.env.Broker)),
 		nats.MaxPingsOutstanding(2),
@@ -113,11 +115,20 @@ func (c *Client) connect(ctx context.Context, secret [SecretBytes]byte) (*nats.C
 	}
 }
 
+// dialFor is how long a broker's host may take to answer at all. Where there are others, who
+// starts after a host was lost must not wait for that.
+func dialFor(brokers string) time.Duration {
+	if strings.Contains(brokers, ",") {
+		return 300 * time.Millisecond
+	}
+	return 2 * time.Second
+}
+
 // pingEvery is how often a broker that is silent is looked at. Where there are others, a lost
 // one is to be left soon.
 func pingEvery(brokers string) time.Duration {
 	if strings.Contains(brokers, ",") {
-		return 500 * time.Millisecond
+		return 250 * time.Millisecond
 	}
 	return 2 * time.Second
 }

@@ -28,6 +28,7 @@ func (p *prober) exchange(out, in transport.Conn, t transport.Tag, send, recv []
 
 // drive moves a frame each way on the caller's goroutine.
 func drive(w transport.Waiter, out, in transport.Flow, t transport.Tag, send, recv []byte) error {
+	var idle transport.Waiting
 	for out != nil || in != nil {
 		moved := false
 		if out != nil {
@@ -51,9 +52,10 @@ func drive(w transport.Waiter, out, in transport.Flow, t transport.Tag, send, re
 			}
 		}
 		if moved || out == nil && in == nil {
+			idle.Tries = 0
 			continue
 		}
-		if err := w.Wait(out, in); err != nil {
+		if err := w.Wait(idle.Of(out, in)); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	// Spin is how long to look for a neighbour's answer before sleeping, where each rank
 	// of the host has a core (100 µs). Where ranks outnumber cores, they let each other run.
 	Spin time.Duration
+	// Nap is after how long a sleeper looks by itself, in case that whoever was to wake it
+	// has died (10 ms).
+	Nap time.Duration
 }
 
 const minRing = 64 << 10 // for EagerFrames frames of EagerBytes, and their headers
@@ -35,6 +38,7 @@ const minRing = 64 << 10 // for EagerFrames frames of EagerBytes, and their head
 func (c Config) complete() (Config, error) {
 	c.Ring = cmp.Or(c.Ring, 256<<10)
 	c.Spin = cmp.Or(c.Spin, 100*time.Microsecond)
+	c.Nap = cmp.Or(c.Nap, 10*time.Millisecond)
 	switch {
 	case c.Require && c.Forbid:
 		return c, fmt.Errorf("sharing memory is both required and forbidden")

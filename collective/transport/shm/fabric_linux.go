@@ -21,6 +21,8 @@ type Fabric struct {
 	last   *Mesh
 	open   map[nonce]*memory  // of neighbours
 	lent   map[string]process // who has mapped the arena, by address
+	rings  map[nonce]*ringer  // of neighbours
+	bells  bells
 }
 
 // New lets inner's ranks share memory. The fabric closes inner when it is closed.
@@ -29,7 +31,7 @@ func New(inner *tcp.Fabric, c Config) (*Fabric, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Fabric{inner: inner, c: c, open: map[nonce]*memory{}, lent: map[string]process{}}
+	f := &Fabric{inner: inner, c: c, open: map[nonce]*memory{}, lent: map[string]process{}, rings: map[nonce]*ringer{}}
 	if c.Forbid {
 		f.none = fmt.Errorf("it is told not to share memory")
 		return f, nil
@@ -108,10 +110,8 @@ func (f *Fabric) Close() error {
 		f.last.watch.Wait()
 		f.last.settle()
 	}
-	for _, m := range f.open {
-		m.unmap()
-	}
-	clear(f.open)
+	f.forget(nil)
+	f.bells.close()
 	if f.arena != nil {
 		if e := f.arena.close(); err == nil {
 			err = e

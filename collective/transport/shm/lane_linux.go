@@ -171,7 +171,7 @@ func (l *lane) hasRoom() bool {
 // write tells the peer how far the ring is written.
 func (l *lane) write() {
 	l.ours.head.Store(l.head)
-	notice(&l.ours.drain)
+	l.notice(&l.ours.drain)
 }
 
 // forRoom is the wait until much of what is left of the frame can go.
@@ -255,7 +255,7 @@ func (l *lane) hasData() bool {
 // read tells the peer how far the ring is read.
 func (l *lane) read() {
 	l.ours.tail.Store(l.tail)
-	notice(&l.ours.space)
+	l.notice(&l.ours.space)
 }
 
 // forData is the wait until there is more of a frame.

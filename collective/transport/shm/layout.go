@@ -91,7 +91,8 @@ type end struct {
 	ring  word // where the ring to the neighbour lies, 0 while there is none
 	size  word // of the ring
 	head  word // bytes written to it
-	_     [104]byte
+	bell  word // descriptor of the bell at which this process sleeps
+	_     [96]byte
 	drain flag // set by the neighbour, which sleeps until head changes
 	_     [124]byte
 	tail  word // bytes read from the ring from the neighbour

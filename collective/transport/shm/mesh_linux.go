@@ -44,6 +44,7 @@ type neighbour struct {
 	transport.Peer
 	*memory
 	index int // in sharing
+	*ringer
 }
 
 // start has the mesh notice its end.
@@ -60,16 +61,8 @@ func (m *Mesh) Conn(peer, number int) (transport.Conn, error) {
 	if near := m.near(peer); near != nil && peer != m.self && number >= 0 && number < transport.QuietLane {
 		return m.lane(near, number)
 	}
-	c, err := m.inner.Conn(peer, number)
-	if err != nil || len(m.sharing) < 2 {
-		return c, err
-	}
-	return far{c}, nil
+	return m.inner.Conn(peer, number)
 }
-
-// far is a lane to another host, where this rank has neighbours too. It is no Flow: nobody can
-// sleep until either a socket or a word in memory moves, and so nobody should have to.
-type far struct{ transport.Conn }
 
 func (m *Mesh) near(rank int) *neighbour {
 	if rank < 0 || rank >= len(m.ranks) {
@@ -141,7 +134,7 @@ func (m *Mesh) leave() {
 		}
 	}
 	for _, l := range m.lanes {
-		notice(&l.ours.drain)
-		notice(&l.ours.space)
+		l.notice(&l.ours.drain)
+		l.notice(&l.ours.space)
 	}
 }

@@ -3,7 +3,6 @@ package shm
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ func (f *Fabric) share(m *Mesh, peers []transport.Peer) error {
 	case len(group) == 1:
 		f.forget(nil)
 		if f.arena != nil {
-			m.meet(group, []*memory{&f.arena.memory})
+			m.meet(group, []*memory{&f.arena.memory}, []*ringer{nil})
 		} else {
 			m.why = f.none.Error()
 		}
@@ -50,8 +49,8 @@ func (f *Fabric) share(m *Mesh, peers []transport.Peer) error {
 	if m.why != "" {
 		return f.alone(m)
 	}
-	m.meet(group, maps)
-	m.crowded = len(group) > runtime.NumCPU()
+	m.meet(group, maps, f.ringers(offers))
+	m.crowded = m.inner.Crowded()
 	for i, o := range offers {
 		m.together = m.together || i != m.index && o.process == offers[m.index].process
 	}
@@ -171,14 +170,32 @@ func (f *Fabric) forget(keep map[nonce]bool) {
 			delete(f.open, n)
 		}
 	}
+	for n, r := range f.rings {
+		if !keep[n] {
+			r.close()
+			delete(f.rings, n)
+		}
+	}
+}
+
+// ringers are those of the neighbours, kept from generation to generation.
+func (f *Fabric) ringers(offers []offer) []*ringer {
+	var all []*ringer
+	for _, o := range offers {
+		if f.rings[o.nonce] == nil {
+			f.rings[o.nonce] = &ringer{process: o.process}
+		}
+		all = append(all, f.rings[o.nonce])
+	}
+	return all
 }
 
 // meet notes whose memory is mapped where.
-func (m *Mesh) meet(group []transport.Peer, maps []*memory) {
+func (m *Mesh) meet(group []transport.Peer, maps []*memory, ringers []*ringer) {
 	m.sharing = nil
 	m.ranks = make([]*neighbour, group[len(group)-1].Rank+1)
 	for i, p := range group {
-		m.ranks[p.Rank] = &neighbour{Peer: p, memory: maps[i], index: i}
+		m.ranks[p.Rank] = &neighbour{Peer: p, memory: maps[i], index: i, ringer: ringers[i]}
 		m.sharing = append(m.sharing, p.Rank)
 		if p.Rank == m.self {
 			m.index = i

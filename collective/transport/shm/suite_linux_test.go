@@ -2,6 +2,7 @@ package shm
 
 import (
 	"testing"
+	"time"
 
 	"github.com/gorun-ml/gorun/collective/transport"
 	"github.com/gorun-ml/gorun/collective/transport/tcp"
@@ -40,5 +41,7 @@ func TestSuite(t *testing.T) {
 	t.Run("hosts", func(t *testing.T) { transporttest.Run(t, fabrics(Config{Require: true})) })
 	t.Run("windows", func(t *testing.T) { transporttest.RunWindows(t, fabrics(Config{Require: true})) })
 	t.Run("flows", func(t *testing.T) { transporttest.RunFlows(t, fabrics(Config{Require: true})) })
+	// Nobody looks by itself: who is not woken misses the test's end.
+	t.Run("flows, soundly", func(t *testing.T) { transporttest.RunFlows(t, fabrics(Config{Require: true, Nap: time.Hour})) })
 	t.Run("not sharing", func(t *testing.T) { transporttest.RunNear(t, fabrics(Config{Forbid: true})) })
 }

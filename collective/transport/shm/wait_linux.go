@@ -17,7 +17,6 @@ type call struct {
 	busy   atomic.Bool // it may look at shared memory
 	asleep atomic.Pointer[flag]
 	until  unix.Timespec
-	both   [2]waitv
 }
 
 // wait is what a call waits for: that w, in from's memory, reaches target.
@@ -39,8 +38,7 @@ func reached(now, target uint64, clock bool) bool {
 }
 
 const (
-	napTime = 10 * time.Millisecond // a sleeper looks again, in case that whoever was to wake it has died
-	glance  = 64                    // looks between looks at the time
+	glance = 64 // looks between looks at the time
 
 	crowdedPauses = 10  // before letting others run
 	crowdedYields = 200 // before sleeping
@@ -92,7 +90,7 @@ func (m *Mesh) await(c *call, w wait) error {
 			continue
 		}
 		gone := m.gone(w.from)
-		w.sleep.Store(1)
+		w.sleep.Store(dozing)
 		switch {
 		case w.over():
 			return nil
@@ -101,7 +99,7 @@ func (m *Mesh) await(c *call, w wait) error {
 		}
 		c.asleep.Store(w.sleep)
 		if !m.ended.Load() && !m.gone(w.from) {
-			c.until = unix.NsecToTimespec(int64(napTime))
+			c.until = unix.NsecToTimespec(int64(m.fabric.c.Nap))
 			doze(w.sleep, &c.until)
 		}
 		c.asleep.Store(nil)
@@ -118,13 +116,32 @@ func (m *Mesh) departed(from *neighbour) error {
 		"%w: it has left generation %d", transport.ErrLost, m.gen)}
 }
 
+// What a flag says: nobody sleeps, somebody does at the flag itself, or at the bell of a lane.
+const (
+	awake uint32 = iota
+	dozing
+	atBell
+)
+
 // notice wakes who sleeps until a word changes, which it has. A sleeper sets the flag, looks
 // at the word once more, and sleeps while the flag is set: either it sees the change, or the
 // flag is seen here, and then it is no longer set.
 func notice(sleep *flag) {
-	if sleep.Load() != 0 {
-		sleep.Store(0)
+	if sleep.Load() != awake && sleep.Swap(awake) == dozing {
 		wake(sleep)
+	}
+}
+
+// notice is the same where the sleeper may wait for other things too.
+func (l *lane) notice(sleep *flag) {
+	if sleep.Load() == awake {
+		return
+	}
+	switch sleep.Swap(awake) {
+	case dozing:
+		wake(sleep)
+	case atBell:
+		l.peer.wakeAt(l.theirs)
 	}
 }
 
@@ -133,6 +150,7 @@ func (m *Mesh) rouse() {
 	m.mu.Lock()
 	calls := m.calls()
 	m.mu.Unlock()
+	m.fabric.bells.ring()
 	for _, c := range calls {
 		for f := c.asleep.Load(); f != nil; f = c.asleep.Load() {
 			wake(f)

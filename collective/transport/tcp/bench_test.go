@@ -79,6 +79,7 @@ func roundTrip(b *testing.B, n int, spin time.Duration, driven, encrypted bool) 
 
 // turn sends p and receives it, or the other way round.
 func turn(c transport.Conn, p []byte, driven, first bool) error {
+	var idle transport.Waiting
 	for _, sends := range []bool{first, !first} {
 		if !driven {
 			err := error(nil)
@@ -105,7 +106,7 @@ func turn(c transport.Conn, p []byte, driven, first bool) error {
 				moved, done, err = l.Pull(transport.Tag{}, p, nil)
 			}
 			if err == nil && moved == 0 && !done {
-				err = l.Wait(out, in)
+				err = l.mesh.Wait(idle.Of(out, in))
 			}
 			if err != nil {
 				return err

@@ -3,10 +3,13 @@ package tcp
 import (
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gorun-ml/gorun/collective/transport"
 )
 
 // flows says that lanes can be used as transport.Flow.
@@ -110,24 +113,50 @@ func moved(n uintptr, errno syscall.Errno) (int, error) {
 	}
 }
 
-// sleep returns when out may take more or in may have more, or one of them is interrupted.
-// Either may be nil.
-func sleep(out, in *descriptor) error {
-	var set [2]unix.PollFd
-	n := 0
-	if out != nil {
-		set[n] = unix.PollFd{Fd: int32(out.fd), Events: unix.POLLOUT | unix.POLLRDHUP}
+// polled is lanes that somebody sleeps on, held open meanwhile.
+type polled struct {
+	lanes [2 * transport.MaxFlows]*lane
+	fds   [2*transport.MaxFlows + 1]unix.PollFd
+	n     int
+}
+
+// add adds one way of a lane.
+func (p *polled) add(l *lane, out bool) error {
+	at := slices.Index(p.lanes[:p.n], l)
+	if at < 0 {
+		if err := l.hold(); err != nil {
+			return err
+		}
+		at = p.n
+		p.lanes[at], p.fds[at] = l, unix.PollFd{Fd: int32(l.fd.fd)}
+		p.n++
+	}
+	events := &p.fds[at].Events
+	if out {
+		*events |= unix.POLLOUT | unix.POLLRDHUP
+		return nil
+	}
+	*events |= unix.POLLIN
+	low := 1
+	if l.far() && *events&unix.POLLOUT == 0 {
+		low = batchBytes
+	}
+	return l.fd.wakeAt(low)
+}
+
+// sleep returns when a lane may move, or is interrupted, or when the bell rings.
+func (p *polled) sleep(bell Bell) error {
+	n := p.n
+	if bell.Descriptor != 0 {
+		p.fds[n] = unix.PollFd{Fd: int32(bell.Descriptor), Events: unix.POLLIN}
 		n++
 	}
-	switch {
-	case in == nil:
-	case in == out:
-		set[0].Events |= unix.POLLIN
-	default:
-		set[n] = unix.PollFd{Fd: int32(in.fd), Events: unix.POLLIN}
-		n++
+	var limit *unix.Timespec
+	if bell.Limit > 0 {
+		t := unix.NsecToTimespec(bell.Limit.Nanoseconds())
+		limit = &t
 	}
-	if _, err := unix.Poll(set[:n], -1); err != nil && err != unix.EINTR {
+	if _, err := unix.Ppoll(p.fds[:n], limit, nil); err != nil && err != unix.EINTR {
 		return err
 	}
 	return nil

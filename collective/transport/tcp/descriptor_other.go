@@ -22,5 +22,11 @@ func (*descriptor) wakeAt(int) error                  { return nil }
 func (*descriptor) interrupt()                        {}
 func (*descriptor) close()                            {}
 
-func sleep(_, _ *descriptor) error { return errors.ErrUnsupported }
-func yield()                       {}
+type polled struct {
+	lanes [0]*lane
+	n     int
+}
+
+func (*polled) add(*lane, bool) error { return errors.ErrUnsupported }
+func (*polled) sleep(Bell) error      { return errors.ErrUnsupported }
+func yield()                          {}

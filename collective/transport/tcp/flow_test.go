@@ -93,6 +93,7 @@ func TestFlowBothWays(t *testing.T) {
 // must be want. Every other frame is folded.
 func exchange(w transport.Waiter, end transport.Flow, out, want [][]byte) error {
 	var got []byte
+	var idle transport.Waiting
 	sent, received := 0, 0
 	for sent < len(out) || received < len(want) {
 		moved := 0
@@ -131,7 +132,7 @@ func exchange(w transport.Waiter, end transport.Flow, out, want [][]byte) error 
 			from = end
 		}
 		if moved == 0 {
-			if err := w.Wait(to, from); err != nil {
+			if err := w.Wait(idle.Of(to, from)); err != nil {
 				return err
 			}
 		}
@@ -179,13 +180,14 @@ func testFlowBesideBlockingCalls(t *testing.T, c Config) {
 }
 
 func pushAll(w transport.Waiter, f transport.Flow, p []byte) error {
+	var idle transport.Waiting
 	for {
 		moved, done, err := f.Push(transport.Tag{}, p)
 		if done || err != nil {
 			return err
 		}
 		if moved == 0 {
-			if err := w.Wait(f, nil); err != nil {
+			if err := w.Wait(idle.Of(f, nil)); err != nil {
 				return err
 			}
 		}
@@ -207,6 +209,7 @@ func TestFlowsEndWithTheMesh(t *testing.T) {
 		}
 		pull := func(end transport.Flow) func(transport.Waiter) error {
 			return func(w transport.Waiter) error {
+				var idle transport.Waiting
 				p := make([]byte, 8)
 				for first := true; ; first = false {
 					if _, _, err := end.Pull(transport.Tag{}, p, nil); err != nil {
@@ -215,7 +218,7 @@ func TestFlowsEndWithTheMesh(t *testing.T) {
 					if first {
 						begun <- struct{}{}
 					}
-					if err := w.Wait(nil, end); err != nil {
+					if err := w.Wait(idle.Of(nil, end)); err != nil {
 						return err
 					}
 				}
@@ -223,6 +226,7 @@ func TestFlowsEndWithTheMesh(t *testing.T) {
 		}
 		push := func(end transport.Flow) func(transport.Waiter) error {
 			return func(w transport.Waiter) error {
+				var idle transport.Waiting
 				p := make([]byte, 256<<20)
 				told := false
 				for {
@@ -237,7 +241,7 @@ func TestFlowsEndWithTheMesh(t *testing.T) {
 						told = true
 						begun <- struct{}{}
 					}
-					if err := w.Wait(end, nil); err != nil {
+					if err := w.Wait(idle.Of(end, nil)); err != nil {
 						return err
 					}
 				}
@@ -285,13 +289,13 @@ func TestWaitFirst(t *testing.T) {
 	c := testConfig()
 	c.Spin = -1
 	ends, meshes := flowing(t, c)
-	if err := meshes[0].(transport.Waiter).Wait(ends[0], nil); err != nil {
+	if err := meshes[0].(transport.Waiter).Wait(new(transport.Waiting).Of(ends[0], nil)); err != nil {
 		t.Error(err)
 	}
 	if err := ends[0].Send(transport.Tag{}, []byte{1}); err != nil {
 		t.Error(err)
 	}
-	if err := meshes[1].(transport.Waiter).Wait(nil, ends[1]); err != nil {
+	if err := meshes[1].(transport.Waiter).Wait(new(transport.Waiting).Of(nil, ends[1])); err != nil {
 		t.Error(err)
 	}
 	if err := ends[1].Recv(transport.Tag{}, make([]byte, 1), nil); err != nil {

@@ -34,11 +34,9 @@ type lane struct {
 	outgoing outgoing
 	sum      bool // frames carry a checksum
 	queue    net.Buffers
-	idleOut  idle
 
 	// The receiver's.
 	incoming incoming
-	idleIn   idle
 }
 
 // steady is a lane that offers nothing but blocking calls.

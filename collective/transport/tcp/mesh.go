@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type Mesh struct {
 	greetings chan struct{} // a token for each handshake that this rank has begun
 
 	over     atomic.Bool // err is set
+	crowded  bool        // more ranks are on this machine than it has cores
 	patience patience
 
 	mu       sync.Mutex
@@ -69,7 +71,8 @@ func newMesh(f *Fabric, gen uint64, self int, peers []transport.Peer) (*Mesh, er
 	if len(m.peers) == 0 {
 		close(m.full)
 	}
-	m.patience = f.c.patience(neighbours(m.peers, m.host, f.Addr()) + 1)
+	m.crowded = neighbours(m.peers, m.host, f.Addr())+1 > min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	m.patience = f.c.patience(m.crowded)
 	m.ctx, m.cancel = context.WithCancelCause(f.ctx)
 	return m, nil
 }

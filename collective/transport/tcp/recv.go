@@ -50,7 +50,7 @@ func (l *lane) Recv(tag transport.Tag, p []byte, fold transport.Fold) error {
 			return err
 		}
 		if n == 0 {
-			if err := l.mesh.sleep(nil, l); err != nil {
+			if err := l.mesh.doze(nil, l); err != nil {
 				return err
 			}
 		}
@@ -297,9 +297,6 @@ func (l *lane) get(raw bool, a, b []byte) (n int, err error) {
 		}
 		n, err = l.fd.read(a, b)
 		l.use.RUnlock()
-		if n > 0 {
-			l.idleIn.tries = 0
-		}
 		return n, err
 	}
 	if len(a) == 0 {

@@ -149,9 +149,6 @@ func (l *lane) pushSealed(tag transport.Tag, p []byte, raw bool) (moved int, don
 	if err != nil {
 		return 0, false, l.mesh.lost(l.peer, err)
 	}
-	if n > 0 {
-		l.idleOut.tries = 0
-	}
 	s.sent += n
 	done = s.sent == s.end && s.at == len(p)
 	s.begun = !done

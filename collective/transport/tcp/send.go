@@ -38,7 +38,7 @@ func (l *lane) Send(tag transport.Tag, p []byte) error {
 			return err
 		}
 		if n == 0 {
-			if err := l.mesh.sleep(l, nil); err != nil {
+			if err := l.mesh.doze(l, nil); err != nil {
 				return err
 			}
 		}
@@ -78,9 +78,6 @@ func (l *lane) push(tag transport.Tag, p []byte, raw bool) (moved int, done bool
 	}
 	if err != nil {
 		return 0, false, l.mesh.lost(l.peer, err)
-	}
-	if n > 0 {
-		l.idleOut.tries = 0
 	}
 	o.gone += n
 	if o.gone < total {

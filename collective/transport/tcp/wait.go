@@ -27,7 +27,8 @@ const (
 
 	// Of a long payload from another host, who waits sleeps until so much of it is there:
 	// a link brings it packet by packet, and waking up for each would take a core.
-	batchBytes = 64 << 10
+	batchBytes = 32 << 10
+	farBytes   = 128 << 10
 )
 
 // patience is what who waits does before it sleeps.
@@ -36,25 +37,22 @@ type patience struct {
 	yields int           // or lets others have the core so often
 }
 
-// idle is how long there has been nothing to move.
-type idle struct {
-	tries int
-	since time.Time
-}
-
-// patience is that of a rank of which there are ranks on this host.
-func (c *Config) patience(ranks int) patience {
+// patience is that of a rank that shares its core with others, or not.
+func (c *Config) patience(crowded bool) patience {
 	switch {
 	case c.Spin > 0:
 		return patience{spin: c.Spin}
 	case c.Spin < 0:
 		return patience{}
-	case ranks <= min(runtime.NumCPU(), runtime.GOMAXPROCS(0)):
-		return patience{spin: spinFor}
-	default:
+	case crowded:
 		return patience{yields: yieldTimes}
+	default:
+		return patience{spin: spinFor}
 	}
 }
+
+// Crowded says whether more ranks are on this machine than it has cores.
+func (m *Mesh) Crowded() bool { return m.crowded }
 
 // neighbours is how many peers are on this machine: on this host, at this fabric's own IP
 // address, or on a host of the same machine with a network of its own.
@@ -71,109 +69,133 @@ func neighbours(peers map[int]transport.Peer, host, addr string) (n int) {
 	return n
 }
 
-// Wait returns when out may take more or in may have more.
-func (m *Mesh) Wait(out, in transport.Flow) error {
-	o, _ := out.(*lane)
-	i, _ := in.(*lane)
-	for _, l := range []*lane{o, i} {
-		if l != nil && !l.taken.Load() {
-			if err := l.take(); err != nil {
-				return err
+// Wait returns when something of w may move.
+func (m *Mesh) Wait(w *transport.Waiting) error {
+	again, err := m.Again(w)
+	if again || err != nil {
+		return err
+	}
+	return m.Sleep(w, Bell{})
+}
+
+// Again says whether it is worth looking again before sleeping, having spent a moment.
+func (m *Mesh) Again(w *transport.Waiting) (bool, error) {
+	apart := len(w.In) > 0
+	for _, flows := range [][]transport.Flow{w.Out, w.In} {
+		for _, f := range flows {
+			if l, ok := f.(*lane); ok && !l.taken.Load() {
+				if err := l.take(); err != nil {
+					return false, err
+				}
 			}
 		}
 	}
+	for _, f := range w.In {
+		l, ok := f.(*lane)
+		apart = apart && ok && l.far()
+	}
 	switch {
 	case m.over.Load():
-		return m.Err()
-	case m.again(o, i):
-		return nil
+		return false, m.Err()
+	case apart:
+		return false, nil
 	}
-	return m.sleep(o, i)
+	return m.patience.again(w), nil
 }
 
-// Wait is Mesh.Wait, for who has nothing but a lane of the mesh.
-func (l *lane) Wait(out, in transport.Flow) error { return l.mesh.Wait(out, in) }
-
-// sleep returns when out may take more or in may have more.
-func (m *Mesh) sleep(out, in *lane) error {
-	var o, i *descriptor
-	if out != nil {
-		if err := out.hold(); err != nil {
-			return err
-		}
-		defer out.use.RUnlock()
-		o = out.fd
-	}
-	if in != nil && in != out {
-		if err := in.hold(); err != nil {
-			return err
-		}
-		defer in.use.RUnlock()
-		i = in.fd
-		low := 1
-		if in.far() {
-			low = batchBytes
-		}
-		if err := i.wakeAt(low); err != nil {
-			return err
-		}
-	} else if in != nil {
-		i = o
-	}
-	err := sleep(o, i)
-	if m.over.Load() {
-		return m.Err()
-	}
-	return err
-}
-
-// far says that much of a payload from another host is still to come.
-func (l *lane) far() bool { return l.apart && l.incoming.left > 2*batchBytes }
-
-// again says whether it is worth looking again before sleeping.
-func (m *Mesh) again(out, in *lane) bool {
-	var w *idle
-	switch {
-	case in != nil && in.far():
-		return false
-	case in == nil:
-		w = &out.idleOut
-	case out == nil:
-		w = &in.idleIn
-	default:
-		if w = &in.idleIn; out.idleOut.tries == 0 {
-			out.idleOut.tries, w.tries = 1, 0
-		}
-	}
-	w.tries++
-	if m.patience.spin == 0 {
-		if w.tries > m.patience.yields {
+// again spends a moment of who is patient.
+func (p patience) again(w *transport.Waiting) bool {
+	w.Tries++
+	if p.spin == 0 {
+		if w.Tries > p.yields {
 			return false
 		}
 		yield()
-		if w.tries%takeTurns == 0 {
+		if w.Tries%takeTurns == 0 {
 			runtime.Gosched()
 		}
 		return true
 	}
-	if w.tries%spinTurn != 1 {
+	if w.Tries%spinTurn != 1 {
 		return true
 	}
 	now := time.Now()
-	if w.tries == 1 {
-		w.since = now
+	if w.Tries == 1 {
+		w.Since = now
 		return true
 	}
-	past := now.Sub(w.since)
-	if past > m.patience.spin {
-		w.tries-- // look at the clock again when next asked
+	past := now.Sub(w.Since)
+	if past > p.spin {
+		w.Tries-- // look at the clock again when next asked
 		return false
 	}
 	if past > keepFor {
 		yield() // there may be fewer cores than it seems
 	}
-	if w.tries%(spinTurn*takeTurns) == 1 {
+	if w.Tries%(spinTurn*takeTurns) == 1 {
 		runtime.Gosched()
 	}
 	return true
 }
+
+// Bell is what else wakes who sleeps: that its descriptor can be read, if it has one, or the
+// end of Limit.
+type Bell struct {
+	Descriptor int // 0 for none
+	Limit      time.Duration
+}
+
+// Sleep returns when something of w may move, those flows of it that are this mesh's, or
+// when the bell rings.
+func (m *Mesh) Sleep(w *transport.Waiting, bell Bell) error {
+	var set polled
+	return m.rest(&set, m.hold(&set, w), bell)
+}
+
+// hold adds the lanes of w to a set, which keeps their descriptors open.
+func (m *Mesh) hold(set *polled, w *transport.Waiting) error {
+	for _, f := range w.Out {
+		if l, ok := f.(*lane); ok {
+			if err := set.add(l, true); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range w.In {
+		if l, ok := f.(*lane); ok {
+			if err := set.add(l, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// doze is Sleep for one lane alone, or both ways of it.
+func (m *Mesh) doze(out, in *lane) error {
+	var set polled
+	var err error
+	if out != nil {
+		err = set.add(out, true)
+	}
+	if in != nil && err == nil {
+		err = set.add(in, false)
+	}
+	return m.rest(&set, err, Bell{})
+}
+
+// rest sleeps, unless there was an error, and lets go of the lanes.
+func (m *Mesh) rest(set *polled, err error, bell Bell) error {
+	if err == nil {
+		if err = set.sleep(bell); m.over.Load() {
+			err = m.Err()
+		}
+	}
+	for _, l := range set.lanes[:set.n] {
+		l.use.RUnlock()
+	}
+	return err
+}
+
+// far says that much of a payload from another host is still to come.
+func (l *lane) far() bool { return l.apart && l.incoming.left > farBytes }

@@ -10,10 +10,10 @@ import (
 )
 
 // RunFlows runs the suite for meshes whose lanes are Flows, with every rank on a host of its
-// own, or all on one.
+// own, all on one, or two on each.
 func RunFlows(t *testing.T, open Make) {
-	for _, s := range []setup{{open, func(rank int) string { return fmt.Sprint("h", rank) }}, near(open)} {
-		t.Run(s.host(1), func(t *testing.T) {
+	for _, s := range []setup{{open, func(rank int) string { return fmt.Sprint("h", rank) }}, near(open), pairs(open)} {
+		t.Run(s.host(2), func(t *testing.T) {
 			s.run(t, []testCase{
 				{"frames cross each other on one goroutine", testFlow},
 				{"flows take turns with calls", testTurns},
@@ -28,6 +28,11 @@ func RunFlows(t *testing.T, open Make) {
 
 // cross sends and receives a frame at once. Either flow may be nil.
 func cross(m transport.Mesh, to, from transport.Flow, seq int, out, in []byte, fold transport.Fold) error {
+	return crossWith(new(transport.Waiting), m, to, from, seq, out, in, fold)
+}
+
+// crossWith is cross for who keeps w.
+func crossWith(w *transport.Waiting, m transport.Mesh, to, from transport.Flow, seq int, out, in []byte, fold transport.Fold) error {
 	for sent, got := to == nil, from == nil; !sent || !got; {
 		var moved, n int
 		var err error
@@ -44,6 +49,7 @@ func cross(m transport.Mesh, to, from transport.Flow, seq int, out, in []byte, f
 			moved += n
 		}
 		if moved > 0 || sent && got {
+			w.Tries = 0
 			continue
 		}
 		o, i := to, from
@@ -53,7 +59,7 @@ func cross(m transport.Mesh, to, from transport.Flow, seq int, out, in []byte, f
 		if got {
 			i = nil
 		}
-		if err := m.(transport.Waiter).Wait(o, i); err != nil {
+		if err := m.(transport.Waiter).Wait(w.Of(o, i)); err != nil {
 			return err
 		}
 	}
@@ -197,15 +203,17 @@ func testFlowAllocations(t *testing.T, s setup) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var wait transport.Waiting
 		for range rounds + 2 {
-			if err := cross(w.meshes[1], b, b, 1, large[0], large[1], nil); err != nil {
+			if err := crossWith(&wait, w.meshes[1], b, b, 1, large[0], large[1], nil); err != nil {
 				t.Error(err)
 				return
 			}
 		}
 	}()
+	var wait transport.Waiting
 	round := func() {
-		if err := cross(w.meshes[0], a, a, 1, large[2], large[3], nil); err != nil {
+		if err := crossWith(&wait, w.meshes[0], a, a, 1, large[2], large[3], nil); err != nil {
 			t.Error(err)
 		}
 	}

@@ -38,6 +38,11 @@ func RunNear(t *testing.T, open Make) { near(open).run(t, cases) }
 
 func near(open Make) setup { return setup{open, func(int) string { return "h" }} }
 
+// pairs is two ranks on each host.
+func pairs(open Make) setup {
+	return setup{open, func(rank int) string { return fmt.Sprint("pair", rank/2) }}
+}
+
 func (s setup) run(t *testing.T, cases []testCase) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.test(t, s) })

@@ -124,7 +124,7 @@ func TestEdges(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		var w Workspace
 		for size := range 71 {
-			for range 6 {
+			for range 2 {
 				check(t, l, &w, random(r, size, r.IntN(70), r.IntN(40)))
 				check(t, l, &w, random(r, r.IntN(70), size, r.IntN(40)))
 				check(t, l, &w, random(r, r.IntN(40), r.IntN(70), size))
@@ -138,7 +138,7 @@ func TestLarge(t *testing.T) {
 	eachLevel(t, func(t *testing.T, l *level) {
 		r := rand.New(rand.NewPCG(3, 4))
 		var w Workspace
-		for range 8 {
+		for range 2 {
 			check(t, l, &w, random(r, 60+r.IntN(30), 100+r.IntN(60), 2*depth+r.IntN(50)))
 		}
 	})

@@ -70,6 +70,7 @@ var errNotCompiled = errors.New("the model was not compiled: call Compile with t
 // by each Compile for another number of rows; its panics (gorgonia.Must, for one) come back
 // as errors.
 func New(build func(g *G.ExprGraph, rows int) (Net, error)) (*Model, error) {
+	installProducts()
 	m := &Model{build: build}
 	if err := m.Compile(2); err != nil {
 		return nil, err

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package gemm
+
+func supported() []*level { return []*level{inGo} }
+
+func (l *level) run(t *tile) { t.plain() }

@@ -162,6 +162,9 @@ func (j *job) finish(f control.Finish, now time.Time) {
 	if c == nil {
 		return
 	}
+	if f.Generation < c.finished {
+		return // it was sent before the one that is known, and has come late
+	}
 	c.finished, c.summary, c.since = f.Generation, f.Summary, now
 	j.steps = max(j.steps, f.Step)
 	c.step = max(c.step, f.Step)

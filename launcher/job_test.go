@@ -192,6 +192,18 @@ func TestSurvivorsGoOnWhenADeadRankIsBack(t *testing.T) {
 	}
 }
 
+func TestLateFinishOfAnOlderGenerationTakesNothingBack(t *testing.T) {
+	p := started(t, nil)
+	p.finish(1, "0.1", "2.1").want()
+	p.exit("1.1", killed)
+	p.register("1.2")
+	p.did = nil
+	p.finish(2, "0.1").want()
+	p.finish(1, "0.1").want() // sent again before it was answered, and held up
+	p.finish(2, "2.1").want()
+	p.finish(2, "1.2").want("commit 3: 0.1 2.1 1.2 done")
+}
+
 func TestStrandedRanksConnectAnew(t *testing.T) {
 	p := started(t, nil)
 	p.tell(evReported{control.Report{Member: "1.1", Step: 7}})

@@ -58,9 +58,22 @@ func synchronise(c *collective.Comm, st *State, layout string, first func() erro
 	if err := c.Broadcast(kernels.Of(step), from); err != nil {
 		return err
 	}
-	for _, t := range st.all {
-		if err := c.Broadcast(t.Data, from); err != nil {
+	// What has come in part is worth nothing. Should the sender be lost meanwhile, this rank's
+	// own state must still be whole, as others may have to take it: so it is kept until all
+	// has come.
+	come := make([]kernels.Vector, len(st.all))
+	for i, t := range st.all {
+		come[i] = t.Data
+		if c.Rank() != from {
+			come[i].Bytes = make([]byte, len(t.Data.Bytes))
+		}
+		if err := c.Broadcast(come[i], from); err != nil {
 			return fmt.Errorf("state %s: %w", t.Name, err)
+		}
+	}
+	if c.Rank() != from {
+		for i, t := range st.all {
+			copy(t.Data.Bytes, come[i].Bytes)
 		}
 	}
 	st.step, st.ready = int(step[0]), true

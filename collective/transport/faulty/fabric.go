@@ -80,6 +80,9 @@ func (m *mesh) peer(rank int) transport.Peer {
 	return m.peers[slices.IndexFunc(m.peers, func(p transport.Peer) bool { return p.Rank == rank })]
 }
 
+// Unwrap is the connection without faults.
+func (c conn) Unwrap() transport.Conn { return c.Conn }
+
 // Send sends a frame when the plan lets it.
 func (c conn) Send(tag transport.Tag, p []byte) error {
 	if err := c.mesh.hold(c.peer, len(p)); err != nil {

@@ -163,3 +163,32 @@ func TestNoMajority(t *testing.T) {
 
 // flipBit changes a number, but not by so much that training fails.
 func flipBit(x *float32) { *x = math.Float32frombits(math.Float32bits(*x) ^ 1<<21) }
+
+// BenchmarkVerify is what a step pays for the comparison: 100 MiB of state, all of it in the
+// default interval. For scale, the optimizer's pass over the same state.
+func BenchmarkVerify(b *testing.B) {
+	params := []Tensor{{Name: "w", Data: kernels.Of(make([]float32, 50<<18))}}
+	grads := []Tensor{{Name: "w", Data: kernels.Of(make([]float32, 50<<18))}}
+	var o heavyBall
+	moments, err := o.Init(params)
+	if err != nil {
+		b.Fatal(err)
+	}
+	st := &State{all: append(params, moments...)}
+	b.Run("hash", func(b *testing.B) {
+		v := newSentry(st, control.DefaultVerifyEvery, 2)
+		step := 0
+		var w word
+		for b.Loop() {
+			v.mark(&w, step)
+			step++
+		}
+	})
+	b.Run("optimizer", func(b *testing.B) {
+		for b.Loop() {
+			if err := o.Step(0.1, params, grads); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/kernels"
@@ -78,13 +79,18 @@ func (s *Session) goBack(e *NonFiniteError) error {
 	}
 	k.returns++
 	k.bad = e.Step
-	to := []int64{0}
-	var missing error
+	const none, unusable = -1, -2
+	to := []int64{math.MinInt64}
 	if s.rank == 0 {
 		s.p.doing.set(saves)
-		var step int
-		if step, missing = s.newestSaved(); missing == nil {
-			to[0] = int64(step) + 1
+		step, err := s.newestSaved()
+		to[0] = int64(step)
+		switch {
+		case errors.Is(err, checkpoint.ErrNone):
+			to[0] = none
+		case err != nil:
+			to[0] = unusable
+			s.Log("warning: %v", err)
 		}
 	}
 	// Whatever becomes of the others: this rank's state is not to be gone on from. None of
@@ -96,14 +102,14 @@ func (s *Session) goBack(e *NonFiniteError) error {
 	switch {
 	case err != nil:
 		return err
-	case to[0] == 0:
+	case to[0] == none:
 		e.Tried = "there is no checkpoint to go back to (--checkpoint-every makes them)"
-		if missing != nil && !errors.Is(missing, checkpoint.ErrNone) {
-			e.Tried = fmt.Sprintf("no checkpoint can be gone back to: %v", missing)
-		}
+		return e
+	case to[0] < none:
+		e.Tried = "no checkpoint can be gone back to (a warning says why)"
 		return e
 	}
-	return anew{fmt.Sprintf("%s on rank %d is not finite at step %d: all ranks go back to the checkpoint of step %d (%d of %d times)", e.What, e.Rank, e.Step, to[0]-1, k.returns, mostReturns)}
+	return anew{fmt.Sprintf("%s on rank %d is not finite at step %d: all ranks go back to the checkpoint of step %d (%d of %d times)", e.What, e.Rank, e.Step, to[0], k.returns, mostReturns)}
 }
 
 // newestSaved is the step of the newest checkpoint that verifies, among them what is still
@@ -114,6 +120,9 @@ func (s *Session) newestSaved() (step int, err error) {
 			return 0, err
 		}
 	}
-	meta, _, _, _, err := checkpoint.Latest(s.p.saves.Dir)
+	meta, _, path, _, err := checkpoint.Latest(s.p.saves.Dir)
+	if err == nil && meta.Step > s.st.step {
+		err = fmt.Errorf("%s was there before this run, which has done %d steps: give each run a folder of its own", path, s.st.step)
+	}
 	return meta.Step, err
 }

@@ -152,11 +152,15 @@ func TestGoBackInVain(t *testing.T) {
 		tried string
 	}{
 		{"none", 0, func(*Session, int) bool { return true }, 1, "there is no checkpoint"},
+		{"another run's", 0, func(_ *Session, step int) bool { return step == 9 }, 10, "no checkpoint can be gone back to"},
 		{"the same step", 7, func(_ *Session, step int) bool { return step == 20 }, 21, "it is so again"},
 		{"too often", 7, func(s *Session, step int) bool { return step == 20+int(s.Generation()) }, 25, "for the 3. time"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			saves := control.Checkpointing{Dir: t.TempDir(), Every: x.every, Keep: 2}
+			if x.name == "another run's" {
+				guarded(t, 2, p, control.Checkpointing{Dir: saves.Dir, Keep: 1}, control.Guards{}, func(*Session, *regression, *heavyBall, int) Row { return nil })
+			}
 			errs, _, _, _ := guarded(t, 2, p, saves, control.Guards{OnNaN: control.OnNaNRestore}, func(s *Session, _ *regression, _ *heavyBall, step int) Row {
 				if s.Rank() == 1 && x.bad(s, step) {
 					return nan

@@ -83,6 +83,7 @@ type job struct {
 	fixed     bool // what a step is depends on the number of ranks
 	saved     string
 	stuckAt   int    // steps done when a rank was first stranded there
+	again     string // why the ranks want to start over
 	stuckFrom uint64 // the generation then
 	cause     *Cause
 	status    int

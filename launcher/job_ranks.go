@@ -146,6 +146,9 @@ func (j *job) stranded(s control.Stranded, now time.Time) {
 		return
 	}
 	c.stranded = s.Generation
+	if j.again = oneLine(s.Why); j.again != "" {
+		return // the ranks count themselves
+	}
 	if j.steps > j.stuckAt || j.stuckFrom == 0 {
 		j.stuckAt, j.stuckFrom = j.steps, s.Generation
 	}
@@ -320,6 +323,14 @@ func (j *job) regroup(now time.Time) {
 	if !ok {
 		return
 	}
+	switch {
+	case j.again == "":
+	case slices.Equal(next.Members, j.gen.Members):
+		why = j.again
+	default:
+		why += "; " + j.again
+	}
+	j.again = ""
 	next.Why = why
 	j.do(actCommit{j.gen.ID, next})
 	if j.gen.ID > 0 {

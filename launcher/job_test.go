@@ -220,6 +220,18 @@ func TestStrandedRanksConnectAnew(t *testing.T) {
 	p.wantCause(75, control.KindLost, "lost its connections again after connecting anew 3 times without a step between: corrupt frame")
 }
 
+// TestRanksStartOver has ranks ask for a new generation more often than connections may fail:
+// they count themselves.
+func TestRanksStartOver(t *testing.T) {
+	p := started(t, nil)
+	for generation := range 5 {
+		for _, m := range []string{"1.1", "0.1"} { // the second has nothing to add
+			p.tell(evStranded{control.Stranded{Member: m, Generation: uint64(1 + generation), Detail: "x", Why: "back to step 7"}})
+		}
+		p.want(fmt.Sprintf("commit %d: 0.1 1.1 2.1", 2+generation), fmt.Sprintf("note generation %d: back to step 7", 2+generation))
+	}
+}
+
 func TestARankThatWasAskedToStopEndsTheJob(t *testing.T) {
 	p := started(t, nil)
 	p.tell(evFailed{control.Failure{Member: "1.1", Rank: 1, Kind: control.KindStopped, Detail: "was asked to stop", Step: 9, Status: 75}})

@@ -32,6 +32,7 @@ type Options struct {
 	Verdict        string        // file
 	Metrics        string        // file
 	Checkpoint     control.Checkpointing
+	Guards         control.Guards
 	StartTimeout   time.Duration
 	Stall          time.Duration // without a sign of life, until a rank is replaced; 0: never
 	Grace          time.Duration
@@ -198,6 +199,14 @@ func (o *Options) check() error {
 		return refuse("--resume: from where? name the folder with --checkpoint DIR")
 	case o.Checkpoint.Dir == "" && o.Checkpoint.Every > 0:
 		return refuse("--checkpoint-every %d: where to? name the folder with --checkpoint DIR", o.Checkpoint.Every)
+	case o.Guards.OnNaN != "" && !slices.Contains(control.OnNaNs(), o.Guards.OnNaN):
+		return refuse("--on-nan %s: want one of %s", o.Guards.OnNaN, strings.Join(control.OnNaNs(), ", "))
+	case o.Guards.OnNaN == control.OnNaNRestore && o.Checkpoint.Dir == "":
+		return refuse("--on-nan restore: from where? name the folder with --checkpoint DIR")
+	case o.Gang && o.Guards.OnNaN != "" && o.Guards.OnNaN != control.OnNaNStop:
+		return refuse("--on-nan and --gang: choose one: gorun sees no values of a program that does not call worker.Run")
+	case o.Guards.VerifyEvery < 0:
+		return refuse("--verify-every %d: want a number of steps, or 0 for never", o.Guards.VerifyEvery)
 	case o.Transport != "" && !slices.Contains(Transports(), o.Transport):
 		return refuse("--transport %s: want one of %s", o.Transport, strings.Join(Transports(), ", "))
 	case o.Detach && o.Output != "":

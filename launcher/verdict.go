@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -43,6 +44,9 @@ type Cause struct {
 	member string
 }
 
+// namesStep finds a step in what a rank has said.
+var namesStep = regexp.MustCompile(`\bstep \d`)
+
 // String is the cause as a clause for people: who, and what.
 func (c Cause) String() string {
 	var b strings.Builder
@@ -53,7 +57,7 @@ func (c Cause) String() string {
 		fmt.Fprintf(&b, "rank %d (host %s) ", c.Rank, c.Host)
 	}
 	b.WriteString(c.Detail)
-	if c.Step > 0 {
+	if c.Step > 0 && !namesStep.MatchString(c.Detail) {
 		fmt.Fprintf(&b, " at step %d", c.Step)
 	}
 	return b.String()

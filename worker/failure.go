@@ -19,10 +19,25 @@ type NonFiniteError struct {
 	Step int
 	Rank int    // whose it is
 	What string // the loss, or the gradient's name
+	// Tried is what was done about the like before, and no help; "" for nothing.
+	Tried string
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("step %d: %s on rank %d is not finite; nothing was applied: lower the rate, or look at the data of this step", e.Step, e.What, e.Rank)
+	return fmt.Sprintf("step %d: %s on rank %d is not finite; %s", e.Step, e.What, e.Rank, e.rest())
+}
+
+// clause is the error for who knows the rank, and that it met a value that is not finite.
+func (e *NonFiniteError) clause() string {
+	return fmt.Sprintf("%s at step %d; %s", e.What, e.Step, e.rest())
+}
+
+func (e *NonFiniteError) rest() string {
+	const rest = "nothing of it was applied: lower the rate, or look at the data of this step"
+	if e.Tried != "" {
+		return e.Tried + "; " + rest
+	}
+	return rest
 }
 
 // inputError marks what the user can mend.
@@ -39,7 +54,7 @@ func BadInput(err error) error {
 	return inputError{err}
 }
 
-// disagreement is a difference between ranks that was found before training.
+// disagreement is a difference between ranks that can't be mended.
 type disagreement struct {
 	rank int // the odd one
 	error
@@ -74,7 +89,7 @@ func culprit(err error) *int {
 // that is done leaves quietly: word that it gave up would overtake what slower ranks have
 // yet to read.
 func agreed(err error) bool {
-	return errors.Is(err, ErrStopped) || errors.Is(err, errPlanned) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
+	return errors.Is(err, ErrStopped) || errors.Is(err, errPlanned) || errors.As(err, new(anew)) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
 }
 
 // classify gives an error its kind and the exit status that goes with it.

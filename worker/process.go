@@ -37,6 +37,7 @@ type process struct {
 	fabric   transport.Fabric
 	self     rendezvous.Member
 	saves    control.Checkpointing
+	guards   control.Guards
 	network  Network       // from the environment, then with what the program says
 	elastic  bool          // a lost rank may be replaced
 	stall    time.Duration // without a sign of life, until this rank is taken for hung; 0: never
@@ -148,9 +149,13 @@ func (p *process) durable(path string, step int) {
 // fail tells the job why this rank gives up.
 func (p *process) fail(ctx context.Context, err error) (status int) {
 	kind, status := classify(err)
+	detail := err.Error()
+	if e := (*NonFiniteError)(nil); errors.As(err, &e) {
+		detail = e.clause()
+	}
 	f := control.Failure{
 		Member: p.self.ID, Rank: int(p.rank.Load()), Generation: p.gen.Load(),
-		Kind: kind, Detail: err.Error(), Step: int(p.at.Load()), Status: status, Blame: culprit(err),
+		Kind: kind, Detail: detail, Step: int(p.at.Load()), Status: status, Blame: culprit(err),
 	}
 	if s := p.saved.Load(); s != nil {
 		f.Saved = s.Path

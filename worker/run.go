@@ -160,7 +160,12 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 		w := <-next
 		return w.gen, w.err
 	}
-	unexplained := time.NewTimer(deathNews)
+	var again anew
+	explained := deathNews
+	if errors.As(err, &again) {
+		explained = 0 // it takes no death to explain this
+	}
+	unexplained := time.NewTimer(explained)
 	defer unexplained.Stop()
 	within := rejoinTimeout + p.patience
 	late := time.NewTimer(within)
@@ -178,7 +183,7 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 			return gen, fmt.Errorf("%w, after: %w", ErrStopped, err)
 		case <-unexplained.C:
 			// Nobody has died: it takes this rank's word to connect anew.
-			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error()})
+			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error(), Why: again.why})
 		case <-late.C:
 			end(err)
 			<-next
@@ -232,7 +237,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 
 // live synchronises, trains and finishes.
 func (s *Session) live(train func(context.Context, *Session) error) error {
-	if err := synchronise(s.comm, s.st, s.st.layout(), s.first); err != nil {
+	if err := synchronise(s.comm, s.st, s.st.layout()+s.p.common(), s.first); err != nil {
 		return s.fail(err)
 	}
 	s.p.at.Store(int64(s.st.step))

@@ -54,8 +54,9 @@ func synchronise(c *collective.Comm, st *State, layout string, first func() erro
 			return err
 		}
 	}
-	step := []int64{int64(st.step)}
-	if err := c.Broadcast(kernels.Of(step), from); err != nil {
+	k := &st.strikes
+	counts := []int64{int64(st.step), int64(k.row), int64(k.skipped), int64(k.returns), int64(k.bad)}
+	if err := c.Broadcast(kernels.Of(counts), from); err != nil {
 		return err
 	}
 	for _, t := range st.all {
@@ -63,7 +64,8 @@ func synchronise(c *collective.Comm, st *State, layout string, first func() erro
 			return fmt.Errorf("state %s: %w", t.Name, err)
 		}
 	}
-	st.step, st.ready = int(step[0]), true
+	st.step, st.ready = int(counts[0]), true
+	k.row, k.skipped, k.returns, k.bad = int(counts[1]), int(counts[2]), int(counts[3]), int(counts[4])
 	return nil
 }
 

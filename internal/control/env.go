@@ -24,6 +24,7 @@ type Env struct {
 	Stall      time.Duration // without a sign of life, until a rank is taken for hung; 0: never
 	Patience   time.Duration // for which the job may wait for hosts, beyond what it needs to replace ranks
 	Checkpoint Checkpointing
+	Guards     Guards
 
 	// For programs that don't know gorun.
 	Rank, LocalRank, WorldSize, LocalWorldSize int
@@ -57,7 +58,7 @@ func (e Env) Environ() []string {
 		"HOROVOD_LOCAL_RANK=" + n(e.LocalRank), "HOROVOD_LOCAL_SIZE=" + n(e.LocalWorldSize),
 		"HOROVOD_CROSS_RANK=" + n(e.CrossRank), "HOROVOD_CROSS_SIZE=" + n(max(e.CrossSize, 1)),
 	}
-	return env
+	return append(env, e.Guards.environ()...)
 }
 
 // ParseEnv reads what Environ wrote. ok is false where gorun did not start this process.
@@ -89,6 +90,10 @@ func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
 	e.Checkpoint = Checkpointing{
 		Dir: text("GORUN_CHECKPOINT_DIR"), Every: number("GORUN_CHECKPOINT_EVERY"),
 		Keep: number("GORUN_CHECKPOINT_KEEP"), Resume: strings.EqualFold(text("GORUN_RESUME"), "true"),
+	}
+	guards, bad := ParseGuards(lookup)
+	if e.Guards = guards; err == nil {
+		err = bad
 	}
 	e.Rank, e.LocalRank, e.WorldSize, e.LocalWorldSize = number("RANK"), number("LOCAL_RANK"), number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE")
 	e.MasterAddr, e.MasterPort = text("MASTER_ADDR"), number("MASTER_PORT")

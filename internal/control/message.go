@@ -21,7 +21,8 @@ type Report struct {
 	ComputeMS     float64  `json:"compute_ms"`
 	CommMS        float64  `json:"comm_ms"` // exposed: time in which the rank waited for others
 	InputMS       float64  `json:"input_ms"`
-	Fixed         bool     `json:"fixed,omitempty"` // what a step is depends on the number of ranks
+	Skipped       bool     `json:"skipped,omitempty"` // it was not finite, and not applied
+	Fixed         bool     `json:"fixed,omitempty"`   // what a step is depends on the number of ranks
 }
 
 // Failure is why a rank gives up, said before it exits.
@@ -92,6 +93,7 @@ type Stranded struct {
 	Member     string `json:"member"`
 	Generation uint64 `json:"generation"`
 	Detail     string `json:"detail"`
+	Why        string `json:"why,omitempty"` // nothing has failed: the ranks want to start over
 }
 
 // Command is what the supervisor asks of all ranks. They act on it after the same step.

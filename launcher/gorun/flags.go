@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/launcher"
 )
 
@@ -69,6 +70,8 @@ func (c *command) root() *cobra.Command {
 	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
 	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
 	f.IntVar(&o.Checkpoint.Keep, "checkpoint-keep", launcher.DefaultKeep, "keep the newest `N`")
+	f.StringVar(&o.Guards.OnNaN, "on-nan", control.OnNaNStop, "a value is not finite: stop, skip or restore")
+	f.IntVar(&o.Guards.VerifyEvery, "verify-every", control.DefaultVerifyEvery, "compare ranks' state every `STEPS`; 0: never")
 	f.BoolVar(&o.Checkpoint.Resume, "resume", false, "go on from the newest checkpoint")
 	f.StringVar(&o.Output, "output", "", "keep what ranks write in `DIR`/rank-N.log")
 	f.StringVar(&o.Metrics, "metrics", "", "write a line of JSON a step to `FILE`")
@@ -86,7 +89,7 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
@@ -94,6 +97,7 @@ func (c *command) root() *cobra.Command {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("on-nan", cobra.FixedCompletions(control.OnNaNs(), cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
 		logsCommand(), eventsCommand(), explainCommand(), stopCommand(), resizeCommand(), drainCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})

@@ -16,7 +16,7 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, nan or wait")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, wait, nan, nan-once, nans or flip")
 	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
@@ -75,6 +75,8 @@ func train(ctx context.Context) error {
 					if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 						return err
 					}
+				case "flip":
+					model.Params()[0].Data.Bytes[2] ^= 0x40
 				case "hang":
 					select {}
 				case "kill":
@@ -84,7 +86,8 @@ func train(ctx context.Context) error {
 				}
 			}
 			read := row
-			if odd && *fault == "nan" && step.Number == *at {
+			bad := *fault == "nan" && step.Number == *at || *fault == "nan-once" && step.Number == *at && s.Generation() == 1 || *fault == "nans" && step.Number >= *at
+			if odd && bad {
 				read = func(sample int, rows ...[]float32) error {
 					rows[0][0], rows[1][0] = float32(math.NaN()), 0
 					return nil

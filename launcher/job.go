@@ -31,6 +31,7 @@ type rules struct {
 	// An elastic job has from MinNP to MaxNP ranks; both are 0 for one that is not.
 	MinNP, MaxNP   int
 	ElasticTimeout time.Duration // below MinNP, until it ends
+	EvictSlow      float64       // a rank that works so many times as long as others is replaced; 0: never
 }
 
 // phase is where a job is between its start and its end.
@@ -78,6 +79,7 @@ type job struct {
 	closeBy   time.Time
 	last      Cause // of their end
 	restarts  int
+	evictions int
 	steps     int
 	epochs    int
 	fixed     bool // what a step is depends on the number of ranks
@@ -166,6 +168,8 @@ func (j *job) handle(e event, now time.Time) []act {
 		}
 	case evStalled:
 		j.stall(e, now)
+	case evSlow:
+		j.slow(e, now)
 	case evHostLost:
 		j.hostLost(e.host, e.why, now)
 	case evSignal:

@@ -54,6 +54,9 @@ func (j *job) start(i int, now time.Time) {
 		s.site = j.refuge()
 	}
 	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, host: j.Sites[s.site], started: now, since: now}
+	if j.hasJoined() {
+		c.settles = now.Add(settleIn)
+	}
 	if old := s.current; old != nil {
 		c.rank = old.rank
 		if !slices.ContainsFunc(j.gen.Members, func(m rendezvous.Member) bool { return m.ID == old.member }) && old.drained {

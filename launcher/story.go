@@ -71,6 +71,13 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		if resize.Detail = noteOf(acts, "gorun resize "); resize.Detail != "" {
 			s.add(resize)
 		}
+	case evSlow:
+		slow := of(control.EventSlow)
+		if told := noteOf(acts, "rank "); told != "" {
+			c := j.members[e.Member]
+			slow.Rank, slow.Host, slow.Detail = c.rank, c.host, "rank "+told
+			s.add(slow)
+		}
 	case evSignal:
 		stop := of(control.EventStop)
 		stop.Detail = e.asked()

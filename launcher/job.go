@@ -84,8 +84,10 @@ type job struct {
 	epochs    int
 	fixed     bool // what a step is depends on the number of ranks
 	saved     string
-	stuckAt   int    // steps done when a rank was first stranded there
-	stuckFrom uint64 // the generation then
+	stuckAt   int               // steps done when a rank was first stranded there
+	stuckFrom uint64            // the generation then
+	broken    map[link][]uint64 // the generations in which a link has failed, since brokenAt
+	brokenAt  int               // steps done
 	cause     *Cause
 	status    int
 	suspect   *Cause // lost its peers, and nobody else is to blame yet
@@ -104,7 +106,7 @@ func newJob(r rules, now time.Time) *job {
 		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{0}
 	}
 	r.Sites, r.Capacity = slices.Clone(r.Sites), slices.Clone(r.Capacity) // hosts may join
-	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, stays: map[int]*stay{}, top: r.MaxNP, attempt: 1}
+	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, stays: map[int]*stay{}, broken: map[link][]uint64{}, top: r.MaxNP, attempt: 1}
 	for _, site := range r.Placed {
 		j.slots = append(j.slots, slot{site: site})
 	}

@@ -145,7 +145,11 @@ func (j *job) failed(f control.Failure, now time.Time) {
 // stranded has the ranks connect anew, unless that has not helped before.
 func (j *job) stranded(s control.Stranded, now time.Time) {
 	c := j.members[s.Member]
-	if c == nil || c.exited || s.Generation != j.gen.ID || j.phase != training {
+	if c == nil || c.exited || j.phase != training {
+		return
+	}
+	j.unlink(s, now) // what is late says it too
+	if c.exited || s.Generation != j.gen.ID || j.phase != training {
 		return
 	}
 	c.stranded = s.Generation

@@ -92,6 +92,8 @@ type Stranded struct {
 	Member     string `json:"member"`
 	Generation uint64 `json:"generation"`
 	Detail     string `json:"detail"`
+	// Peer is the member to whom it lost its connection or could make none, "" if unknown.
+	Peer string `json:"peer,omitempty"`
 }
 
 // Command is what the supervisor asks of all ranks. They act on it after the same step.

@@ -31,6 +31,7 @@ var shown = []struct{ fault, file, words string }{
 	{"a keeper of a detached job dies", "launcher/gorun/testdata/script/detach.txtar", "Two keepers are killed"},
 	{"the broker restarts", "internal/control/client_test.go", "func TestClientSurvivesARestartOfTheBroker"},
 	{"connections break and all processes live", "worker/run_test.go", "func TestBrokenConnectionsAreMadeAnew"},
+	{"two hosts don't reach each other, everybody else reaches both", "launcher/job_links_test.go", "func TestAHostIsLeftForABrokenLink"},
 	{"a peer acknowledges nothing", "scripts/clusters", "want less than 4 s"},
 	{"bytes change on the way between hosts", "collective/transport/faulty/faulty_test.go", "func flipped"},
 	{"clocks differ or jump", "launcher/clock_test.go", "func TestALaunchWarnsOfWrongClocks"},

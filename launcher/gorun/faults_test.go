@@ -17,7 +17,7 @@ var shown = []struct{ fault, file, words string }{
 	{"a rank never calls `worker.Run`", "launcher/gorun/testdata/script/joined.txtar", "Not all call worker.Run in time."},
 	{"ranks disagree on a shape, a type or the order of calls", "launcher/gorun/testdata/script/train.txtar", "One rank has another shape"},
 	{"a loss or gradient is not finite", "launcher/gorun/testdata/script/train.txtar", "A gradient that is not a number is never applied."},
-	{"a rank that was replaced wakes up", "worker/run_test.go", "func TestFencedRankStops"},
+	{"a rank that was replaced wakes up", "launcher/gorun/testdata/script/fenced.txtar", "the rank ends by itself, and writes nothing"},
 	{"a rank is slower than the others", "launcher/gorun/testdata/script/slow.txtar", "A rank that works much longer than the others"},
 	{"ranks leave processes behind", "launcher/gorun/testdata/script/gang.txtar", "What a rank leaves behind goes with it."},
 	{"ranks write without end or without newlines", "launcher/output_test.go", "func TestASlowTerminalDoesNotBlockRanks"},

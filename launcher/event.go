@@ -46,6 +46,8 @@ type (
 		why    string
 		silent bool
 	}
+	// evSlow: a rank keeps others waiting at each step, by working longer than they do.
+	evSlow struct{ slowness }
 	// evHostLost: a host doesn't answer any more, or its agent has ended.
 	evHostLost struct{ host, why string }
 	// evSignal: somebody wants the job to stop. One that was relayed from another host is
@@ -96,6 +98,7 @@ func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
 func (evPulsed) isEvent()     {}
 func (evStalled) isEvent()    {}
+func (evSlow) isEvent()       {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
 func (evResize) isEvent()     {}

@@ -54,6 +54,9 @@ func (j *job) start(i int, now time.Time) {
 		s.site = j.refuge()
 	}
 	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, host: j.Sites[s.site], started: now, since: now}
+	if j.hasJoined() {
+		c.settles = now.Add(settleIn)
+	}
 	if old := s.current; old != nil {
 		c.rank = old.rank
 		if !slices.ContainsFunc(j.gen.Members, func(m rendezvous.Member) bool { return m.ID == old.member }) && old.drained {
@@ -142,7 +145,11 @@ func (j *job) failed(f control.Failure, now time.Time) {
 // stranded has the ranks connect anew, unless that has not helped before.
 func (j *job) stranded(s control.Stranded, now time.Time) {
 	c := j.members[s.Member]
-	if c == nil || c.exited || s.Generation != j.gen.ID || j.phase != training {
+	if c == nil || c.exited || j.phase != training {
+		return
+	}
+	j.unlink(s, now) // what is late says it too
+	if c.exited || s.Generation != j.gen.ID || j.phase != training {
 		return
 	}
 	c.stranded = s.Generation

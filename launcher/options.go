@@ -35,6 +35,7 @@ type Options struct {
 	Guards         control.Guards
 	StartTimeout   time.Duration
 	Stall          time.Duration // without a sign of life, until a rank is replaced; 0: never
+	EvictSlow      float64       // a rank that works so many times as long as others is replaced; 0: never
 	Grace          time.Duration
 	Bind           string
 	BindSet        bool         // Bind was asked for
@@ -189,6 +190,10 @@ func (o *Options) check() error {
 		return refuse("--start-timeout %v: want a duration above 0, such as 2m", o.StartTimeout)
 	case o.Stall < 0 || o.Stall > 0 && o.Stall < leastStall:
 		return refuse("--stall %v: want %v at least, or 0 for never", o.Stall, leastStall)
+	case o.EvictSlow != 0 && !(o.EvictSlow >= leastEvict && o.EvictSlow <= mostEvict):
+		return refuse("--evict-slow %v: want a factor from %v to %v, or 0 for never", o.EvictSlow, leastEvict, mostEvict)
+	case o.EvictSlow != 0 && o.Gang:
+		return refuse("--evict-slow and --gang: choose one: only ranks that call worker.Run tell how long a step takes them")
 	case o.Grace <= 0:
 		return refuse("--grace %v: want a duration above 0, such as 5s", o.Grace)
 	case o.Checkpoint.Every < 0:

@@ -31,6 +31,7 @@ func TestRecordsHoldEvents(t *testing.T) {
 		evSignal{signal: syscall.SIGTERM, relayed: true},
 		evSignal{signal: syscall.SIGINT, by: "ann", now: true},
 		evStalled{"1.1", "gave no sign of life", true},
+		evSlow{slowness{Member: "1.1", Own: 40.5, Typical: 10, Steps: 50, Evict: true}},
 		evResize{5, "ann"},
 		evHostUp{"h9", "h9+aa", 4, control.AgentHello{Host: "h9", Slots: 4, Addr: "10.0.0.9"}},
 		evDrain{host: "h2", by: "ann", undo: true},

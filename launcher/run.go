@@ -213,7 +213,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
-	s.stalls = newStalls(l.Stall)
+	s.stalls, s.paces = newStalls(l.Stall), newPaces(l.EvictSlow)
 	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err
@@ -331,7 +331,7 @@ func (l *launch) rules() rules {
 	return rules{
 		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
-		Checkpoint: l.Checkpoint.Dir != "", MinNP: l.MinNP, MaxNP: l.MaxNP, ElasticTimeout: l.ElasticTimeout,
+		Checkpoint: l.Checkpoint.Dir != "", MinNP: l.MinNP, MaxNP: l.MaxNP, ElasticTimeout: l.ElasticTimeout, EvictSlow: l.EvictSlow,
 		Sites: l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }

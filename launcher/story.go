@@ -62,6 +62,15 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 			}
 			s.add(lost)
 		}
+	case evStranded:
+		for _, host := range j.Sites {
+			if told := noteOf(acts, "host "+host+" was lost: "); told != "" {
+				s.lost[j.agentOf(host)] = true
+				lost := of(control.EventHostLost)
+				lost.Host, lost.Detail = host, told
+				s.add(lost)
+			}
+		}
 	case evSaved:
 		saved := of(control.EventSaved)
 		saved.Step, saved.Detail = e.saved.Step, oneLine(e.saved.Path)
@@ -70,6 +79,13 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		resize := of(control.EventResize)
 		if resize.Detail = noteOf(acts, "gorun resize "); resize.Detail != "" {
 			s.add(resize)
+		}
+	case evSlow:
+		slow := of(control.EventSlow)
+		if told := noteOf(acts, "rank "); told != "" {
+			c := j.members[e.Member]
+			slow.Rank, slow.Host, slow.Detail = c.rank, c.host, "rank "+told
+			s.add(slow)
 		}
 	case evSignal:
 		stop := of(control.EventStop)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gorun-ml/gorun/collective/transport"
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
 	"github.com/gorun-ml/gorun/worker/checkpoint"
 )
 
@@ -70,6 +71,16 @@ func lost(err error) bool {
 		}
 	}
 	return false
+}
+
+// broken is the member to whom this rank has lost its connection, or could make none; "" where
+// others have told of it, or it is only late.
+func broken(err error, members []rendezvous.Member) string {
+	peer, ok := errors.AsType[*transport.PeerError](err)
+	if !ok || !errors.Is(err, transport.ErrLost) || errors.Is(err, transport.ErrAborted) || peer.Rank < 0 || peer.Rank >= len(members) {
+		return ""
+	}
+	return members[peer.Rank].ID
 }
 
 // culprit is the rank at fault, where err is one that all ranks end with.

@@ -23,6 +23,7 @@ const (
 	rejoinTimeout = 2 * time.Minute  // for the next generation, after a loss
 	plannedWithin = 10 * time.Second // for the step after which a planned generation begins
 	deathNews     = time.Second      // for a death to be known that explains a loss
+	hearsayNews   = deathNews / 2    // for who has seen the loss to speak first
 )
 
 // errSuperseded ends a session whose generation is no longer the current one.
@@ -160,8 +161,12 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 		w := <-next
 		return w.gen, w.err
 	}
+	// Who has seen it speaks before who was told, and says more.
+	peer, explained := broken(err, gen.Members), deathNews
+	if peer == "" {
+		explained += hearsayNews
+	}
 	var again anew
-	explained := deathNews
 	if errors.As(err, &again) {
 		explained = 0 // it takes no death to explain this
 	}
@@ -183,7 +188,7 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 			return gen, fmt.Errorf("%w, after: %w", ErrStopped, err)
 		case <-unexplained.C:
 			// Nobody has died: it takes this rank's word to connect anew.
-			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error(), Why: again.why})
+			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error(), Why: again.why, Peer: peer})
 		case <-late.C:
 			end(err)
 			<-next

@@ -94,6 +94,8 @@ type Stranded struct {
 	Generation uint64 `json:"generation"`
 	Detail     string `json:"detail"`
 	Why        string `json:"why,omitempty"` // nothing has failed: the ranks want to start over
+	// Peer is the member to whom it lost its connection or could make none, "" if unknown.
+	Peer string `json:"peer,omitempty"`
 }
 
 // Command is what the supervisor asks of all ranks. They act on it after the same step.

@@ -94,6 +94,7 @@ const (
 	EventFinished   = "finished"   // every rank has, and the last one was
 	EventRankLost   = "rank-lost"
 	EventHostLost   = "host-lost"
+	EventSlow       = "slow"   // a rank is
 	EventSaved      = "saved"  // a checkpoint
 	EventStop       = "stop"   // somebody has asked for it
 	EventResize     = "resize" // somebody has asked for it

@@ -79,6 +79,7 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Gang, "gang", false, "the program does not call worker.Run")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "show nothing but why the job failed")
 	f.DurationVar(&o.Stall, "stall", launcher.DefaultStall, "replace a rank that is silent for `TIME`; 0: never")
+	f.Float64Var(&o.EvictSlow, "evict-slow", 0, "replace a rank that works `FACTOR` times as long as others; 0: never")
 	f.DurationVar(&o.StartTimeout, "start-timeout", launcher.DefaultStartTimeout, "`TIME` until worker.Run is called")
 	f.DurationVar(&o.Grace, "grace", launcher.DefaultGrace, "`TIME` for ranks to end")
 	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
@@ -89,7 +90,7 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "evict-slow", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)

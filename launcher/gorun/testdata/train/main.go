@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/gorun-ml/gorun/worker"
 	"github.com/gorun-ml/gorun/worker/graph"
@@ -16,7 +17,7 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, wait, nan, nan-once, nans or flip")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, slow, wait, nan, nan-once, nans or flip")
 	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
@@ -91,6 +92,12 @@ func train(ctx context.Context) error {
 				read = func(sample int, rows ...[]float32) error {
 					rows[0][0], rows[1][0] = float32(math.NaN()), 0
 					return nil
+				}
+			}
+			if odd && *fault == "slow" {
+				read = func(sample int, rows ...[]float32) error {
+					time.Sleep(5 * time.Millisecond)
+					return row(sample, rows...)
 				}
 			}
 			if _, err := s.Train(step, read); err != nil {

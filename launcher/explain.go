@@ -19,7 +19,8 @@ type Account struct {
 	Steps       int             `json:"steps"`
 	RanksLost   int             `json:"ranks_lost"`
 	HostsLost   int             `json:"hosts_lost"`
-	Repair      float64         `json:"repair_seconds"` // between losses and the generations that followed
+	Stalls      int             `json:"stalls"`         // ranks that hung
+	Repair      float64         `json:"repair_seconds"` // without a step, after losses
 	Checkpoints int             `json:"checkpoints"`
 	Resizes     int             `json:"resizes"`
 	Missed      uint64          `json:"missed,omitempty"` // events that weren't kept
@@ -36,7 +37,6 @@ func account(events []control.Event, missed uint64) Account {
 		return a
 	}
 	a.Job, a.Started = events[0].Job, events[0].T
-	lost := 0.0 // when the first loss was after which no generation has come yet
 	for _, e := range events {
 		a.Seconds = e.T - a.Started
 		a.Steps = max(a.Steps, e.Step)
@@ -47,15 +47,12 @@ func account(events []control.Event, missed uint64) Account {
 			} else {
 				a.HostsLost++
 			}
-			if lost == 0 {
-				lost = e.T
-			}
+		case control.EventStalled:
+			a.Stalls++
+		case control.EventTraining:
+			a.Repair += e.Seconds
 		case control.EventGeneration:
 			a.Generations = max(a.Generations, e.Generation)
-			if lost > 0 {
-				a.Repair += e.T - lost
-			}
-			lost = 0
 		case control.EventSaved:
 			a.Checkpoints++
 		case control.EventResize:
@@ -134,7 +131,7 @@ func (a Account) sum() string {
 		text += " · " + plural(a.HostsLost, "host") + " lost"
 	}
 	if a.Repair > 0 {
-		text += ", " + moment(a.Repair) + " until others took their places"
+		text += ", " + moment(a.Repair) + " until training went on"
 	}
 	return text
 }

@@ -84,6 +84,8 @@ type job struct {
 	saved     string
 	stuckAt   int    // steps done when a rank was first stranded there
 	stuckFrom uint64 // the generation then
+	again     again
+	outage    outage
 	cause     *Cause
 	status    int
 	suspect   *Cause // lost its peers, and nobody else is to blame yet
@@ -141,6 +143,7 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.register(e.member, now)
 	case evReported:
 		j.report(e.report)
+		j.trains(e.report, now)
 		if j.closing > 0 && e.report.Generation >= j.closing {
 			j.closes(now)
 		}

@@ -27,6 +27,7 @@ type Account struct {
 	Ended       bool            `json:"ended"`
 	Status      *int            `json:"status,omitempty"`
 	End         string          `json:"end,omitempty"`
+	Flight      string          `json:"flight,omitempty"` // folder of what ranks did last before failures
 	Events      []control.Event `json:"events"`
 }
 
@@ -59,7 +60,7 @@ func account(events []control.Event, missed uint64) Account {
 			a.Resizes++
 		case control.EventEnd:
 			a.Generations = max(a.Generations, e.Generation)
-			a.Ended, a.Status, a.End = true, e.Status, e.Detail
+			a.Ended, a.Status, a.End, a.Flight = true, e.Status, e.Detail, e.Flight
 		}
 	}
 	return a
@@ -104,6 +105,9 @@ func (a Account) write(w io.Writer) error {
 		p.line("%12s  %s", "+"+moment(e.T-a.Started), text)
 	}
 	p.line("%s", a.sum())
+	if a.Flight != "" {
+		p.line("what ranks did last before failures: %s", a.Flight)
+	}
 	switch {
 	case !a.Ended:
 		p.line("still running")

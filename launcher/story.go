@@ -171,7 +171,7 @@ func (s *story) ended(v Verdict, now time.Time) (*control.End, control.Event) {
 	end := &control.End{OK: v.OK, Status: v.Status, Line: v.Line()}
 	e := control.Event{
 		T: unixSeconds(now), Job: s.job, Event: control.EventEnd, Generation: v.Generations, Step: v.Steps, Rank: -1,
-		Status: &end.Status, Detail: end.Line,
+		Status: &end.Status, Detail: end.Line, Flight: v.Flight,
 	}
 	if v.Cause != nil {
 		e.Rank, e.Host = v.Cause.Rank, v.Cause.Host

@@ -28,6 +28,7 @@ type Verdict struct {
 	Saved       string  `json:"saved,omitempty"`  // newest checkpoint
 	Resume      string  `json:"resume,omitempty"` // the command that goes on from it
 	Summary     string  `json:"summary,omitempty"`
+	Flight      string  `json:"flight,omitempty"` // folder of what ranks did last before a failure
 }
 
 // Cause is the first thing that went wrong. What followed from it is not told.

@@ -150,6 +150,7 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if step.Number != s.st.step {
 		return 0, s.fail(fmt.Errorf("step %d was passed to Train after %d were applied: pass the one that Steps gave", step.Number, s.st.step))
 	}
+	s.comm.At(step.Number + 1)
 	s.p.doing.set(works)
 	mine := word{wordGeneration: int64(s.gen.ID)}
 	select {

@@ -85,6 +85,7 @@ type Event struct {
 	Host       string  `json:"host"` // "" where it isn't about one
 	Status     *int    `json:"status,omitempty"`
 	Seconds    float64 `json:"seconds,omitempty"` // without a step, where it says that training goes on
+	Flight     string  `json:"flight,omitempty"`  // at the end: folder of what ranks did last before failures
 	Detail     string  `json:"detail"`
 }
 

@@ -22,11 +22,13 @@ func TestMemoryGroupOf(t *testing.T) {
 		},
 		"version 2": {
 			"0::/x\n", "38 41 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
-			"/sys/fs/cgroup/x/memory.events", []string{"/sys/fs/cgroup/x/memory.max", "/sys/fs/cgroup/memory.max"},
+			"/sys/fs/cgroup/x/memory.events",
+			[]string{"/sys/fs/cgroup/x/memory.max", "/sys/fs/cgroup/memory.max"},
 		},
 		"a container that sees its own part": {
 			"4:memory:/docker/7\n", "35 31 0:32 /docker/7 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
-			"/sys/fs/cgroup/memory/memory.oom_control", []string{"/sys/fs/cgroup/memory/memory.limit_in_bytes"},
+			"/sys/fs/cgroup/memory/memory.oom_control",
+			[]string{"/sys/fs/cgroup/memory/memory.limit_in_bytes"},
 		},
 		"a part that isn't its own":       {"4:memory:/docker/7\n", "35 31 0:32 /docker/8 /m rw - cgroup cgroup rw,memory\n", "", nil},
 		"above what is seen":              {"0::/../x\n", "38 41 0:38 /y /m rw - cgroup2 cgroup2 rw\n", "", nil},

@@ -85,10 +85,12 @@ type job struct {
 	fixed     bool // what a step is depends on the number of ranks
 	saved     string
 	stuckAt   int               // steps done when a rank was first stranded there
-	again     string            // why the ranks want to start over
+	anew      string            // why the ranks want to start over
 	stuckFrom uint64            // the generation then
 	broken    map[link][]uint64 // the generations in which a link has failed, since brokenAt
 	brokenAt  int               // steps done
+	again     again
+	outage    outage
 	cause     *Cause
 	status    int
 	suspect   *Cause // lost its peers, and nobody else is to blame yet
@@ -146,6 +148,7 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.register(e.member, now)
 	case evReported:
 		j.report(e.report)
+		j.trains(e.report, now)
 		if j.closing > 0 && e.report.Generation >= j.closing {
 			j.closes(now)
 		}

@@ -110,6 +110,7 @@ func (j *job) report(r control.Report) {
 	j.steps = max(j.steps, r.Step)
 	j.epochs = max(j.epochs, r.Epoch)
 	j.fixed = j.fixed || r.Fixed
+	j.again.heard(r.Generation, r.Step)
 }
 
 func (j *job) failed(f control.Failure, now time.Time) {
@@ -153,7 +154,7 @@ func (j *job) stranded(s control.Stranded, now time.Time) {
 		return
 	}
 	c.stranded = s.Generation
-	if j.again = oneLine(s.Why); j.again != "" {
+	if j.anew = oneLine(s.Why); j.anew != "" {
 		return // the ranks count themselves
 	}
 	if j.steps > j.stuckAt || j.stuckFrom == 0 {
@@ -236,6 +237,14 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.blame(c, now)
 		return
 	}
+	if !j.dispensable(c) && c.ownFault() {
+		if n := j.again.fails(c.generation, j.slots[c.slot].started, j.steps); n >= mostAgain {
+			cause, status := causeOf(c, j.steps)
+			cause.Times = n
+			j.fail(cause, status, now)
+			return
+		}
+	}
 	if j.restarts >= j.Restarts && c.end.lost == "" {
 		if f != nil && f.Kind == control.KindLost {
 			if j.suspect == nil {
@@ -259,6 +268,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		s.failures++
 	}
 	s.startAt = now.Add(backOff(s.failures))
+	if j.ranked(c) {
+		j.outage.begin(j.gen.ID, now)
+	}
 	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
 	if j.ranked(c) && j.spare() != nil {
 		c.remedy = fmt.Sprintf("a spare takes its place, another is started (restart %d of %d)", j.restarts, j.Restarts)
@@ -281,6 +293,7 @@ func (j *job) drained(c *candidate, t tail) {
 	}
 	// Its last words may say more than its status did.
 	if j.cause != nil && j.cause.member == c.member && c.end.signal == 0 && j.cause.Kind == control.KindExit {
+		cause.Times = j.cause.Times
 		j.cause, j.status = &cause, status
 	} else if j.cause != nil && j.cause.member == c.member {
 		j.cause.Stderr = t.lines
@@ -331,13 +344,13 @@ func (j *job) regroup(now time.Time) {
 		return
 	}
 	switch {
-	case j.again == "":
+	case j.anew == "":
 	case slices.Equal(next.Members, j.gen.Members):
-		why = j.again
+		why = j.anew
 	default:
-		why += "; " + j.again
+		why += "; " + j.anew
 	}
-	j.again = ""
+	j.anew = ""
 	next.Why = why
 	j.do(actCommit{j.gen.ID, next})
 	if j.gen.ID > 0 {

@@ -259,6 +259,7 @@ func TestARankThatFinishedAndLeftIsNeededAgain(t *testing.T) {
 func TestRestartsBackOffAndEnd(t *testing.T) {
 	p := started(t, nil)
 	for i, pause := range []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond} {
+		p.tell(step("0.1", uint64(i+1), i+1)) // so that it isn't the same that happens again
 		p.exit(memberID(1, i+1), ending{status: 3})
 		if pause > 0 {
 			p.did = nil
@@ -274,13 +275,14 @@ func TestRestartsBackOffAndEnd(t *testing.T) {
 	p.exit("1.4", ending{status: 3})
 	p.want("command stop=true checkpoint=false", "SIGTERM 0.1", "SIGTERM 2.1")
 	p.exit("0.1", ending{status: 143, signal: syscall.SIGTERM}).exit("2.1", well)
-	p.wantCause(3, control.KindExit, "rank 2 (host h, pid 4716) exited with status 3")
+	p.wantCause(3, control.KindExit, "rank 2 (host h, pid 4716) exited with status 3 at step 3")
 }
 
 func TestWhoHasLivedIsStartedAnewAtOnce(t *testing.T) {
 	p := started(t, nil)
 	for i := range 3 {
 		p.wait(longestPause + 1)
+		p.tell(step("0.1", uint64(i+1), i+1))
 		p.did = nil
 		p.exit(memberID(1, i+1), ending{status: 3})
 		if p.did[0] != "start "+memberID(1, i+2) {

@@ -31,6 +31,7 @@ type Options struct {
 	Output         string        // folder for one file a rank
 	Verdict        string        // file
 	Metrics        string        // file
+	Flight         string        // folder for what ranks did last before a failure; "" for that of State
 	Checkpoint     control.Checkpointing
 	Guards         control.Guards
 	StartTimeout   time.Duration
@@ -229,7 +230,7 @@ func (o *Options) check() error {
 	if err := checkNICs(o.NICs); err != nil {
 		return err
 	}
-	for _, f := range []struct{ flag, path string }{{"--output", o.Output}, {"--checkpoint", o.Checkpoint.Dir}} {
+	for _, f := range []struct{ flag, path string }{{"--output", o.Output}, {"--checkpoint", o.Checkpoint.Dir}, {"--flight", o.Flight}} {
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && !info.IsDir() {
 			return refuse("%s %s: is a file, want a folder", f.flag, f.path)
 		}

@@ -19,6 +19,7 @@ func TestRecordsHoldEvents(t *testing.T) {
 		evNotStarted{"1.1", errors.New("no such file")},
 		evExited{"1.1", ending{status: 3}},
 		evExited{"1.1", ending{status: 137, signal: syscall.SIGKILL}},
+		evExited{"1.1", ending{status: 137, signal: syscall.SIGKILL, starved: true, limit: 200 << 20}},
 		evDrained{"1.1", tail{lines: []string{"a", "b"}, panic: "panic: x"}},
 		evRegistered{rendezvous.Member{ID: "1.1", Host: "h1", Addr: "10.0.0.1:5", Slot: 1, PID: 7}},
 		evReported{reported(1, 2, 0, 5)},

@@ -187,7 +187,7 @@ func fromLauncher(ctx context.Context, env control.Env) (*process, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return &process{
-		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, stall: env.Stall, patience: env.Patience, elastic: true, quiet: true,
+		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, stall: env.Stall, patience: env.Patience, flight: env.Flight, elastic: true, quiet: true,
 		self: rendezvous.Member{ID: env.Member, Host: env.Host, Addr: fabric.Addr(), Slot: env.Slot, PID: os.Getpid()},
 	}, nil
 }

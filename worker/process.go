@@ -43,6 +43,7 @@ type process struct {
 	stall    time.Duration // without a sign of life, until this rank is taken for hung; 0: never
 	patience time.Duration // for which the job may wait for hosts
 	quiet    bool          // the launcher speaks for this process
+	flight   string        // folder for the last operations, "" for none
 	cache    string        // folder for what is worth to be kept for other jobs, "" for none
 	share    bool          // GOMAXPROCS is to follow from the number of ranks on this host
 
@@ -57,6 +58,7 @@ type process struct {
 	gen      atomic.Uint64
 	saved    atomic.Pointer[control.Saved]
 
+	flying  atomic.Bool // a flight record is being written
 	once    sync.Once
 	written *checkpoint.Saver
 	ended   chan struct{} // closed by close

@@ -231,7 +231,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 	if r := apart(mesh, gen.Members, rank); r >= 0 && p.network.Transport == TransportAuto {
 		s.Log("warning: ranks %d and %d can't share memory: they use tcp", rank, r)
 	}
-	err = s.live(train)
+	err = s.fly(train)
 	cause := err
 	if agreed(err) {
 		cause = nil

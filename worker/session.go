@@ -189,6 +189,7 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 // begin it with the same state. It returns the world's control word.
 func (s *Session) step(step Step, read Row) (word, error) {
 	for range mostMends {
+		s.comm.At(step.Number + 1)
 		all, err := s.stepper.reduce(step.Samples, read, s.word())
 		if err != nil {
 			return all, err

@@ -25,6 +25,7 @@ type Env struct {
 	Patience   time.Duration // for which the job may wait for hosts, beyond what it needs to replace ranks
 	Checkpoint Checkpointing
 	Guards     Guards
+	Flight     string // folder for the last operations of ranks whose generation fails; "" for none
 
 	// For programs that don't know gorun.
 	Rank, LocalRank, WorldSize, LocalWorldSize int
@@ -51,6 +52,7 @@ func (e Env) Environ() []string {
 		"GORUN_SECRET_FD=" + n(e.SecretFD), "GORUN_STALL=" + e.Stall.String(), "GORUN_PATIENCE=" + e.Patience.String(),
 		"GORUN_CHECKPOINT_DIR=" + e.Checkpoint.Dir, "GORUN_CHECKPOINT_EVERY=" + n(e.Checkpoint.Every),
 		"GORUN_CHECKPOINT_KEEP=" + n(e.Checkpoint.Keep), "GORUN_RESUME=" + strconv.FormatBool(e.Checkpoint.Resume),
+		"GORUN_FLIGHT=" + e.Flight,
 		"RANK=" + n(e.Rank), "LOCAL_RANK=" + n(e.LocalRank), "WORLD_SIZE=" + n(e.WorldSize),
 		"LOCAL_WORLD_SIZE=" + n(e.LocalWorldSize),
 		"MASTER_ADDR=" + e.MasterAddr, "MASTER_PORT=" + n(e.MasterPort),
@@ -85,6 +87,7 @@ func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
 		return d
 	}
 	e.Broker, e.Member, e.Host, e.Bind = text("GORUN_BROKER"), text("GORUN_MEMBER"), text("GORUN_HOST"), text("GORUN_BIND")
+	e.Flight = text("GORUN_FLIGHT")
 	e.Slot, e.SecretFD = number("GORUN_SLOT"), number("GORUN_SECRET_FD")
 	e.Stall, e.Patience = duration("GORUN_STALL"), duration("GORUN_PATIENCE")
 	e.Checkpoint = Checkpointing{

@@ -46,6 +46,7 @@ type Kind string
 const (
 	KindExit       Kind = "exit"       // a rank's process ended with a status of its own
 	KindSignal     Kind = "signal"     // a rank's process was ended by a signal
+	KindMemory     Kind = "memory"     // a rank's process was killed by the kernel for memory
 	KindPanic      Kind = "panic"      // a rank's process panicked
 	KindNoFinish   Kind = "no-finish"  // status 0 without a finish record
 	KindError      Kind = "error"      // the training function returned an error

@@ -13,6 +13,8 @@ import (
 var shown = []struct{ fault, file, words string }{
 	{"a rank is killed", "launcher/gorun/testdata/script/stop.txtar", "A rank is killed from outside at any step: nothing is lost."},
 	{"a rank panics or exits with a status", "launcher/gorun/testdata/script/train.txtar", "So it is when one panics or exits."},
+	{"a rank fails at the same step again", "launcher/gorun/testdata/script/causes.txtar", "It fails at the same step each time"},
+	{"a rank is killed for memory", "launcher/gorun/testdata/script/causes.txtar", "Killed for memory by the kernel"},
 	{"a rank ends with 0 before all have finished", "launcher/gorun/testdata/script/joined.txtar", "Status 0 is no success without a finish."},
 	{"a rank never calls `worker.Run`", "launcher/gorun/testdata/script/joined.txtar", "Not all call worker.Run in time."},
 	{"ranks disagree on a shape, a type or the order of calls", "launcher/gorun/testdata/script/train.txtar", "One rank has another shape"},

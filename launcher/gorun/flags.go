@@ -76,6 +76,7 @@ func (c *command) root() *cobra.Command {
 	f.StringVar(&o.Output, "output", "", "keep what ranks write in `DIR`/rank-N.log")
 	f.StringVar(&o.Metrics, "metrics", "", "write a line of JSON a step to `FILE`")
 	f.StringVar(&o.Verdict, "verdict", "", "write how the job ended to `FILE`, as JSON")
+	f.StringVar(&o.Flight, "flight", "", "leave what ranks did last before a failure in `DIR`")
 	f.BoolVar(&o.Gang, "gang", false, "the program does not call worker.Run")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "show nothing but why the job failed")
 	f.DurationVar(&o.Stall, "stall", launcher.DefaultStall, "replace a rank that is silent for `TIME`; 0: never")
@@ -90,11 +91,11 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "evict-slow", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "evict-slow", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every", "flight"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
-	for _, dirs := range []string{"checkpoint", "output"} {
+	for _, dirs := range []string{"checkpoint", "output", "flight"} {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))

@@ -17,7 +17,8 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, slow, wait, nan, nan-once, nans or flip")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, memory, stop, hang, slow, wait, nan, nan-once, nans or flip")
+	always = flag.Bool("always", false, "it does in each generation, not only in the first")
 	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
@@ -62,7 +63,7 @@ func train(ctx context.Context) error {
 	state := &worker.State{Model: model, Optimizer: graph.Solver(G.NewAdamSolver()), Rate: worker.Constant(0.01)}
 	return worker.Run(ctx, state, func(_ context.Context, s *worker.Session) error {
 		for step := range s.Steps(worker.Sampler{Samples: samples, Batch: 16, Epochs: *epochs, Seed: 1}) {
-			if odd && step.Number == *at && s.Generation() == 1 {
+			if odd && step.Number == *at && (*always || s.Generation() == 1) {
 				switch *fault {
 				case "panic":
 					panic("the flux capacitor is empty")
@@ -78,6 +79,14 @@ func train(ctx context.Context) error {
 					}
 				case "flip":
 					model.Params()[0].Data.Bytes[2] ^= 0x40
+				case "memory":
+					for held := [][]byte{}; ; {
+						some := make([]byte, 1<<20)
+						for i := range some {
+							some[i] = 1
+						}
+						held = append(held, some)
+					}
 				case "hang":
 					select {}
 				case "kill":

@@ -42,6 +42,7 @@ type process struct {
 	stall    time.Duration // without a sign of life, until this rank is taken for hung; 0: never
 	patience time.Duration // for which the job may wait for hosts
 	quiet    bool          // the launcher speaks for this process
+	shelf    *shelf        // where buckets come from
 	cache    string        // folder for what is worth to be kept for other jobs, "" for none
 	share    bool          // GOMAXPROCS is to follow from the number of ranks on this host
 

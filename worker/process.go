@@ -44,6 +44,7 @@ type process struct {
 	patience time.Duration // for which the job may wait for hosts
 	quiet    bool          // the launcher speaks for this process
 	flight   string        // folder for the last operations, "" for none
+	shelf    *shelf        // where buckets come from
 	cache    string        // folder for what is worth to be kept for other jobs, "" for none
 	share    bool          // GOMAXPROCS is to follow from the number of ranks on this host
 

@@ -66,7 +66,7 @@ type watched struct {
 	err error
 }
 
-func (p *process) run(ctx context.Context, st *State, train func(context.Context, *Session) error) error {
+func (p *process) run(ctx context.Context, st *State, train func(context.Context, *Session) error) (err error) {
 	if st == nil {
 		st = &State{}
 	}
@@ -76,6 +76,12 @@ func (p *process) run(ctx context.Context, st *State, train func(context.Context
 	if err := p.connect(st.Network); err != nil {
 		return err
 	}
+	p.shelf = &shelf{memory: p.fabric}
+	defer func() {
+		if e := p.shelf.clear(); err == nil {
+			err = e
+		}
+	}()
 	if err := p.job.Register(ctx, p.self); err != nil {
 		return fmt.Errorf("joining the job: %w", err)
 	}

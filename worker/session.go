@@ -113,7 +113,8 @@ func (s *Session) begin(p Sampler) error {
 		return BadInput(fmt.Errorf("step %d was reached on %d ranks, and ScaleBatch makes a step depend on their number, now %d: resume with as many", s.st.step, s.st.world, s.size))
 	}
 	s.st.batches, s.st.world = &p, s.size
-	s.shares = newShares(p)
+	s.shares = newShares(p, s.st.shares)
+	s.st.shares = s.shares
 	rows := (p.rows(s.size) + s.st.Accumulate - 1) / s.st.Accumulate
 	if s.st.Model.Rows() != rows {
 		if err := s.st.Model.Compile(rows); err != nil {
@@ -125,8 +126,10 @@ func (s *Session) begin(p Sampler) error {
 	}
 	s.sentry = newSentry(s.st, s.p.guards.VerifyEvery, s.size)
 	var err error
-	s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.fabric, &s.p.doing)
-	return err
+	if s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.shelf, &s.p.doing); err != nil {
+		return err
+	}
+	return s.p.shelf.clear()
 }
 
 // sameTrajectory reports whether step numbers mean the same samples in both.

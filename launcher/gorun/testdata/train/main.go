@@ -6,6 +6,9 @@ import (
 	"flag"
 	"math"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -23,6 +26,7 @@ var (
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
 	save   = flag.String("save", "", "")
+	census = flag.String("census", "", "folder in which each rank notes how many goroutines it has")
 )
 
 func main() { worker.Main(train) }
@@ -38,6 +42,11 @@ func row(sample int, rows ...[]float32) error {
 	}
 	rows[1][0] = float32(math.Tanh(sum))
 	return nil
+}
+
+// count notes how many goroutines this process has.
+func count(dir string) error {
+	return os.WriteFile(filepath.Join(dir, "goroutines-"+strconv.Itoa(os.Getpid())), []byte(strconv.Itoa(runtime.NumGoroutine())), 0o600)
 }
 
 func train(ctx context.Context) error {
@@ -107,6 +116,11 @@ func train(ctx context.Context) error {
 				read = func(sample int, rows ...[]float32) error {
 					time.Sleep(5 * time.Millisecond)
 					return row(sample, rows...)
+				}
+			}
+			if *census != "" && step.Number%10 == 0 {
+				if err := count(*census); err != nil {
+					return err
 				}
 			}
 			if _, err := s.Train(step, read); err != nil {

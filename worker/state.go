@@ -33,7 +33,7 @@ type State struct {
 	batches   *Sampler // that step counts in; nil before the first
 	world     int      // in which it does, where the batch grows with it
 	strikes   strikes
-	shares    *shares  // that the last session dealt from
+	shares    *shares // that the last session dealt from
 }
 
 // prepare checks the state and asks the optimizer for its memory.

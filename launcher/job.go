@@ -127,7 +127,7 @@ func (j *job) begin(now time.Time) []act {
 
 // handle is told of an event and says what to do about it.
 func (j *job) handle(e event, now time.Time) []act {
-	if r, ok := e.(evReported); ok && j.closing == 0 && r.report.Fixed == j.fixed {
+	if r, ok := e.(evReported); ok && j.closing == 0 && r.report.Fixed == j.fixed && !j.outage.ends(r.report) {
 		j.report(r.report) // there are many of them, and nothing else follows from one
 		return j.take()
 	}

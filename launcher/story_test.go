@@ -85,7 +85,7 @@ func TestStory(t *testing.T) {
 			p.exit(m, ending{status: 1})
 		}
 		p.story.events[0].Detail = "3 ranks have registered"
-		want(t, p.story, first, "failed g1 n3 s0 (rank 1 on h): rank 1 (host h, pid 4712) met a value that is not finite: step 8 at step 7: the job ends")
+		want(t, p.story, first, "failed g1 n3 s0 (rank 1 on h): rank 1 (host h, pid 4712) met a value that is not finite: step 8: the job ends")
 		if a := account(p.story.whole(p.verdict(), p.now), 0); a.RanksLost != 0 {
 			t.Errorf("%d ranks were lost, want none", a.RanksLost)
 		}

@@ -32,7 +32,7 @@ bench: ## build the benchmark programs into bin/
 	$(BUILD) -o bin/ ./benchmarks/...
 
 soak: ## break a job FAULTS times at random, by SEED
-	$(GO) test ./launcher/gorun -run '^TestSoak$$' -count 1 -timeout 4h -v -args -faults $(or $(FAULTS),1000) -seed $(or $(SEED),1)
+	$(GO) test ./launcher/gorun -run '^TestSoak' -count 1 -timeout 4h -v -args -faults $(or $(FAULTS),1000) -seed $(or $(SEED),1)
 
 lint: ## check format, vet, staticcheck, generated files
 	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \

@@ -3,6 +3,7 @@ package collective
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gorun-ml/gorun/collective/transport"
 )
@@ -21,6 +22,7 @@ type core struct {
 	mesh  transport.Mesh
 	rank  int // in the mesh
 	watch *watch
+	step  atomic.Int64 // that operations are noted for
 
 	mu    sync.Mutex
 	cause error  // the first failure

@@ -103,7 +103,7 @@ func (l *Lane) begin(c *call) (*program, transport.Tag, error) {
 	if err := core.failed(); err != nil {
 		return nil, tag, l.wrap(c, tag, fault{-1, err})
 	}
-	core.watch.begin(l.record, tag)
+	core.watch.begin(l.record, tag, c.name)
 	if l.sharing(c) {
 		if err := l.share(); err != nil {
 			return nil, tag, l.end(c, tag, fault{-1, err})
@@ -135,7 +135,7 @@ func (l *Lane) share() error {
 
 // end is begin's counterpart.
 func (l *Lane) end(c *call, tag transport.Tag, f fault) error {
-	l.comm.core.watch.end(l.record)
+	l.comm.core.watch.end(l.record, f.err != nil)
 	if f.err == nil {
 		return nil
 	}

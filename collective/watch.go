@@ -22,8 +22,9 @@ const patience = 50 * time.Millisecond
 // mesh and names both. It costs nothing while operations end in time: a rank notes what
 // it runs, and a timer runs while it runs anything.
 type watch struct {
-	core *core
-	size int
+	core  *core
+	size  int
+	began time.Time // of the watch; others are counted from it
 
 	armed atomic.Bool   // the timer runs
 	wake  chan struct{} // capacity 1: start the timer
@@ -43,7 +44,7 @@ type recordKey struct {
 }
 
 // memory is how many operations back a record goes.
-const memory = 64
+const memory = 256
 
 // record is what a lane runs and has run lately.
 type record struct {
@@ -52,6 +53,7 @@ type record struct {
 
 	mu    sync.Mutex
 	tags  [memory]transport.Tag // by sequence number
+	spans [memory]span          // of the same operations
 	begun uint32                // operations
 	busy  bool
 	ticks int // of the timer, since the operation began
@@ -66,7 +68,7 @@ type report struct {
 
 func newWatch(c *core, size int) *watch {
 	w := &watch{
-		core: c, size: size,
+		core: c, size: size, began: time.Now(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		records: map[recordKey]*record{}, relayed: map[recordKey]report{},
 	}
@@ -104,9 +106,11 @@ func (w *watch) remove(r *record) {
 }
 
 // begin notes that a lane begins the operation of tag.
-func (w *watch) begin(r *record, tag transport.Tag) {
+func (w *watch) begin(r *record, tag transport.Tag, name string) {
+	now := time.Since(w.began)
 	r.mu.Lock()
 	r.tags[tag.Seq%memory] = tag
+	r.spans[tag.Seq%memory] = span{begun: now, step: w.core.step.Load(), name: name}
 	r.begun = tag.Seq + 1
 	r.busy, r.ticks = true, 0
 	r.mu.Unlock()
@@ -115,9 +119,14 @@ func (w *watch) begin(r *record, tag transport.Tag) {
 	}
 }
 
-func (w *watch) end(r *record) {
+// end notes that the lane's operation is over, and whether it has failed.
+func (w *watch) end(r *record, failed bool) {
+	now := time.Since(w.began)
 	r.mu.Lock()
 	r.busy = false
+	if s := &r.spans[(r.begun-1)%memory]; !failed {
+		s.ended, s.over = now, true
+	}
 	r.mu.Unlock()
 }
 

@@ -45,6 +45,7 @@ type agent struct {
 	emit   emitter
 	tell   func(event)
 	adopts bool // adoptOrphans was called: all children of this process are the agent's
+	memory *memoryGroup
 
 	forks   chan func() // run by one thread, which lives as long as the agent
 	forking sync.WaitGroup
@@ -60,10 +61,13 @@ type process struct {
 	label atomic.Int32
 	mu    sync.Mutex
 	gone  bool // reaped: its number may be another process's
+
+	starved int64       // of its memory group, how many had been killed before it
+	killed  atomic.Bool // by the agent
 }
 
 func newAgent(secret []byte, emit emitter, tell func(event)) *agent {
-	a := &agent{secret: secret, emit: emit, tell: tell, forks: make(chan func()), procs: map[string]*process{}}
+	a := &agent{secret: secret, emit: emit, tell: tell, memory: ownMemoryGroup(), forks: make(chan func()), procs: map[string]*process{}}
 	a.forking.Go(func() {
 		// The kernel sends the parent-death signal when the thread that forked ends, not the
 		// process. This one forks all candidates and ends after the last of them.
@@ -96,7 +100,7 @@ func (a *agent) start(o order) (pid int, err error) {
 	}
 	a.running.Go(func() {
 		p.reap()
-		a.tell(evExited{o.member, endingOf(p.cmd.ProcessState)})
+		a.tell(evExited{o.member, a.ending(p)})
 		p.awaitGroup()
 		for _, r := range pipes {
 			_ = r.SetReadDeadline(time.Now().Add(drainAfterExit)) // pipes support deadlines
@@ -138,6 +142,7 @@ func (a *agent) fork(o order) (*process, []*os.File, error) {
 	cmd.ExtraFiles = []*os.File{theirs[2]}
 	cmd.SysProcAttr = groupOfItsOwn()
 	p := &process{cmd: cmd}
+	p.starved, _ = a.memory.kills()
 	p.label.Store(int32(o.rank))
 
 	started := make(chan error, 1)
@@ -160,8 +165,21 @@ func (a *agent) signal(member string, s syscall.Signal) {
 	p := a.procs[member]
 	a.mu.Unlock()
 	if p != nil {
+		if s == syscall.SIGKILL {
+			p.killed.Store(true)
+		}
 		p.signal(s)
 	}
+}
+
+// ending is how a process ended. One that was killed, and not by the agent, was it for
+// memory if the kernel has counted it.
+func (a *agent) ending(p *process) ending {
+	end := endingOf(p.cmd.ProcessState)
+	if end.signal == syscall.SIGKILL && !p.killed.Load() && a.memory.claim(p.starved) {
+		end.starved, end.limit = true, a.memory.limit()
+	}
+	return end
 }
 
 func (p *process) signal(s syscall.Signal) {
@@ -192,6 +210,7 @@ func (a *agent) close(bound time.Duration) int {
 	}
 	a.mu.Unlock()
 	for _, p := range left {
+		p.killed.Store(true)
 		p.signal(syscall.SIGKILL)
 	}
 	done := make(chan struct{})

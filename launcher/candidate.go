@@ -32,6 +32,9 @@ type candidate struct {
 	tail       tail
 	stalled    string    // why it is taken for hung
 	killAt     time.Time // then
+	slow       bool      // it works much longer than others, which has been told
+	evicted    bool      // another is to take its place for that
+	settles    time.Time // until when it isn't to be
 	remedy     string    // what is done about its death, told once its last words are known
 }
 

@@ -3,6 +3,7 @@ package launcher
 import (
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/internal/rendezvous"
@@ -46,6 +47,8 @@ type (
 		why    string
 		silent bool
 	}
+	// evSlow: a rank keeps others waiting at each step, by working longer than they do.
+	evSlow struct{ slowness }
 	// evHostLost: a host doesn't answer any more, or its agent has ended.
 	evHostLost struct{ host, why string }
 	// evSignal: somebody wants the job to stop. One that was relayed from another host is
@@ -96,6 +99,7 @@ func (evStranded) isEvent()   {}
 func (evSaid) isEvent()       {}
 func (evPulsed) isEvent()     {}
 func (evStalled) isEvent()    {}
+func (evSlow) isEvent()       {}
 func (evHostLost) isEvent()   {}
 func (evSignal) isEvent()     {}
 func (evResize) isEvent()     {}
@@ -154,6 +158,11 @@ type (
 	}
 	// actDismiss has an agent end that is not used.
 	actDismiss struct{ agent string }
+	// actTrains tells that training goes on after an outage, with a step that was done.
+	actTrains struct {
+		step  int
+		after time.Duration
+	}
 	// actNote tells people something.
 	actNote struct{ line string }
 )
@@ -166,6 +175,7 @@ func (actLabel) isAct()   {}
 func (actEnd) isAct()     {}
 func (actUse) isAct()     {}
 func (actDismiss) isAct() {}
+func (actTrains) isAct()  {}
 func (actNote) isAct()    {}
 
 // ending is how a process ended: with a status, by a signal, or with its host.
@@ -173,6 +183,9 @@ type ending struct {
 	status int
 	signal syscall.Signal // 0 for none
 	lost   string         // why its host is gone
+
+	starved bool  // it was killed for memory
+	limit   int64 // then, the limit that holds in bytes; 0 for none
 }
 
 func endingOf(state *os.ProcessState) ending {

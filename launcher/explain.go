@@ -19,13 +19,15 @@ type Account struct {
 	Steps       int             `json:"steps"`
 	RanksLost   int             `json:"ranks_lost"`
 	HostsLost   int             `json:"hosts_lost"`
-	Repair      float64         `json:"repair_seconds"` // between losses and the generations that followed
+	Stalls      int             `json:"stalls"`         // ranks that hung
+	Repair      float64         `json:"repair_seconds"` // without a step, after losses
 	Checkpoints int             `json:"checkpoints"`
 	Resizes     int             `json:"resizes"`
 	Missed      uint64          `json:"missed,omitempty"` // events that weren't kept
 	Ended       bool            `json:"ended"`
 	Status      *int            `json:"status,omitempty"`
 	End         string          `json:"end,omitempty"`
+	Flight      string          `json:"flight,omitempty"` // folder of what ranks did last before failures
 	Events      []control.Event `json:"events"`
 }
 
@@ -36,7 +38,6 @@ func account(events []control.Event, missed uint64) Account {
 		return a
 	}
 	a.Job, a.Started = events[0].Job, events[0].T
-	lost := 0.0 // when the first loss was after which no generation has come yet
 	for _, e := range events {
 		a.Seconds = e.T - a.Started
 		a.Steps = max(a.Steps, e.Step)
@@ -47,22 +48,19 @@ func account(events []control.Event, missed uint64) Account {
 			} else {
 				a.HostsLost++
 			}
-			if lost == 0 {
-				lost = e.T
-			}
+		case control.EventStalled:
+			a.Stalls++
+		case control.EventTraining:
+			a.Repair += e.Seconds
 		case control.EventGeneration:
 			a.Generations = max(a.Generations, e.Generation)
-			if lost > 0 {
-				a.Repair += e.T - lost
-			}
-			lost = 0
 		case control.EventSaved:
 			a.Checkpoints++
 		case control.EventResize:
 			a.Resizes++
 		case control.EventEnd:
 			a.Generations = max(a.Generations, e.Generation)
-			a.Ended, a.Status, a.End = true, e.Status, e.Detail
+			a.Ended, a.Status, a.End, a.Flight = true, e.Status, e.Detail, e.Flight
 		}
 	}
 	return a
@@ -107,6 +105,9 @@ func (a Account) write(w io.Writer) error {
 		p.line("%12s  %s", "+"+moment(e.T-a.Started), text)
 	}
 	p.line("%s", a.sum())
+	if a.Flight != "" {
+		p.line("what ranks did last before failures: %s", a.Flight)
+	}
 	switch {
 	case !a.Ended:
 		p.line("still running")
@@ -134,7 +135,7 @@ func (a Account) sum() string {
 		text += " · " + plural(a.HostsLost, "host") + " lost"
 	}
 	if a.Repair > 0 {
-		text += ", " + moment(a.Repair) + " until others took their places"
+		text += ", " + moment(a.Repair) + " until training went on"
 	}
 	return text
 }

@@ -19,13 +19,14 @@ func TestAccount(t *testing.T) {
 		{T: 110, Job: "j", Event: control.EventRankLost, Generation: 1, Step: 9},
 		{T: 110.5, Job: "j", Event: control.EventHostLost, Generation: 1, Step: 9, Host: "h2"},
 		{T: 112, Job: "j", Event: control.EventGeneration, Generation: 2, Size: 3, Step: 9},
+		{T: 112.25, Job: "j", Event: control.EventTraining, Generation: 2, Size: 3, Step: 10, Seconds: 2.25, Detail: "training again after 2.250 s, step 10"},
 		{T: 113, Job: "j", Event: control.EventSaved, Generation: 2, Step: 10, Detail: "a"},
 		{T: 114, Job: "j", Event: control.EventSaved, Generation: 2, Step: 20, Detail: "b"},
 		{T: 115, Job: "j", Event: control.EventResize, Generation: 2, Step: 20},
 		{T: 116, Job: "j", Event: control.EventGeneration, Generation: 3, Size: 4, Step: 20},
 		{T: 190, Job: "j", Event: control.EventEnd, Generation: 3, Step: 30, Status: &status, Detail: "why"},
 	}, 0)
-	if a.RanksLost != 1 || a.HostsLost != 1 || a.Repair != 2 || a.Checkpoints != 2 || a.Resizes != 1 || a.Generations != 3 || a.Steps != 30 || a.Seconds != 90 || !a.Ended {
+	if a.RanksLost != 1 || a.HostsLost != 1 || a.Repair != 2.25 || a.Checkpoints != 2 || a.Resizes != 1 || a.Generations != 3 || a.Steps != 30 || a.Seconds != 90 || !a.Ended {
 		t.Errorf("account %+v", a)
 	}
 	var b strings.Builder
@@ -33,8 +34,8 @@ func TestAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"   +12.000 s  generation 2 of 3 ranks:  (2.000 s after the loss)\n   +14.000 s  2 checkpoints saved, the newest of step 20: b\n",
-		"generation 3 of 4 ranks: \n3 generations · 30 steps · 2 checkpoints · asked to resize 1 time · 1 rank lost · 1 host lost, 2.000 s until",
+		"   +12.000 s  generation 2 of 3 ranks:  (2.000 s after the loss)\n   +12.250 s  training again after 2.250 s, step 10\n   +14.000 s  2 checkpoints saved, the newest of step 20: b\n",
+		"generation 3 of 4 ranks: \n3 generations · 30 steps · 2 checkpoints · asked to resize 1 time · 1 rank lost · 1 host lost, 2.250 s until training went on",
 		"\nended with status 75 after 1 min 30 s: why\n",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -31,6 +31,7 @@ type rules struct {
 	// An elastic job has from MinNP to MaxNP ranks; both are 0 for one that is not.
 	MinNP, MaxNP   int
 	ElasticTimeout time.Duration // below MinNP, until it ends
+	EvictSlow      float64       // a rank that works so many times as long as others is replaced; 0: never
 }
 
 // phase is where a job is between its start and its end.
@@ -78,12 +79,18 @@ type job struct {
 	closeBy   time.Time
 	last      Cause // of their end
 	restarts  int
+	evictions int
 	steps     int
 	epochs    int
 	fixed     bool // what a step is depends on the number of ranks
 	saved     string
-	stuckAt   int    // steps done when a rank was first stranded there
-	stuckFrom uint64 // the generation then
+	stuckAt   int               // steps done when a rank was first stranded there
+	anew      string            // why the ranks want to start over
+	stuckFrom uint64            // the generation then
+	broken    map[link][]uint64 // the generations in which a link has failed, since brokenAt
+	brokenAt  int               // steps done
+	again     again
+	outage    outage
 	cause     *Cause
 	status    int
 	suspect   *Cause // lost its peers, and nobody else is to blame yet
@@ -102,7 +109,7 @@ func newJob(r rules, now time.Time) *job {
 		r.Sites, r.Placed, r.Capacity = []string{r.Host}, make([]int, r.NP), []int{0}
 	}
 	r.Sites, r.Capacity = slices.Clone(r.Sites), slices.Clone(r.Capacity) // hosts may join
-	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, stays: map[int]*stay{}, top: r.MaxNP, attempt: 1}
+	j := &job{rules: r, started: now, members: map[string]*candidate{}, lost: map[int]string{}, stays: map[int]*stay{}, broken: map[link][]uint64{}, top: r.MaxNP, attempt: 1}
 	for _, site := range r.Placed {
 		j.slots = append(j.slots, slot{site: site})
 	}
@@ -120,6 +127,10 @@ func (j *job) begin(now time.Time) []act {
 
 // handle is told of an event and says what to do about it.
 func (j *job) handle(e event, now time.Time) []act {
+	if r, ok := e.(evReported); ok && j.closing == 0 && r.report.Fixed == j.fixed && !j.outage.ends(r.report) {
+		j.report(r.report) // there are many of them, and nothing else follows from one
+		return j.take()
+	}
 	j.handled = now
 	switch e := e.(type) {
 	case evStarted:
@@ -141,6 +152,7 @@ func (j *job) handle(e event, now time.Time) []act {
 		j.register(e.member, now)
 	case evReported:
 		j.report(e.report)
+		j.trains(e.report, now)
 		if j.closing > 0 && e.report.Generation >= j.closing {
 			j.closes(now)
 		}
@@ -166,6 +178,8 @@ func (j *job) handle(e event, now time.Time) []act {
 		}
 	case evStalled:
 		j.stall(e, now)
+	case evSlow:
+		j.slow(e, now)
 	case evHostLost:
 		j.hostLost(e.host, e.why, now)
 	case evSignal:

@@ -192,6 +192,7 @@ func (a JobAgent) serve(l letter, rest io.Reader) error {
 	h := &hostAgent{host: l.Host, name: l.known(), environ: a.Environ, client: client, folder: folder, ctx: ctx, cache: programCache()}
 	h.agent = newAgent(secret[:], h.lines, h.tell)
 	h.agent.adopts = adoptOrphans() == nil // else what leaves its group is on its own
+	forgetFlights(StateFolder(lookIn(a.Environ)))
 	ports, err := freePortsOn(addr, freePorts)
 	if err != nil {
 		return err
@@ -272,7 +273,7 @@ func (h *hostAgent) start(o control.StartOrder) {
 	path, dir, err := h.ready(o)
 	pid := 0
 	if err == nil {
-		pid, err = h.agent.start(order{member: o.Member, rank: o.Rank, path: path, args: o.Args, env: merge(h.environ, o.Env), dir: dir})
+		pid, err = h.agent.start(order{member: o.Member, rank: o.Rank, path: path, args: o.Args, env: withFlights(merge(h.environ, o.Env)), dir: dir})
 	}
 	if err != nil {
 		h.tell(evNotStarted{o.Member, fmt.Errorf("on %s: %w", h.host, err)})

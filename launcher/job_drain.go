@@ -9,14 +9,14 @@ import (
 	"github.com/gorun-ml/gorun/internal/control"
 )
 
-// drains says whether a host is to have no ranks.
+// drains says whether ranks are to leave: their host, or for being slow.
 func (j *job) drains() bool {
 	for site, s := range j.stays {
 		if _, gone := j.lost[site]; s.draining && !gone {
 			return true
 		}
 	}
-	return false
+	return j.evicts()
 }
 
 // mayDrain says why ranks can't leave a host, nil if they can, and whether they have.
@@ -81,7 +81,7 @@ func (j *job) drain(e evDrain, now time.Time) {
 	s.draining, s.leaves, s.told = true, e.leaves, false
 	n := 0
 	for _, c := range j.candidates() {
-		if j.leaving(c) {
+		if j.leaving(c) && j.slots[c.slot].site == site {
 			n++
 		}
 	}
@@ -167,4 +167,5 @@ func (j *job) recall() {
 	if len(hosts) > 0 {
 		j.note("ranks stay on %s, which is not drained", strings.Join(hosts, ", "))
 	}
+	j.spareSlow()
 }

@@ -91,10 +91,10 @@ func (j *job) room() int {
 	return total
 }
 
-// leaving says whether a rank is to make room: its host is.
+// leaving says whether a rank is to make room: its host is, or it is too slow.
 func (j *job) leaving(c *candidate) bool {
 	s := j.stays[j.slots[c.slot].site]
-	return s != nil && s.draining && !c.exited
+	return !c.exited && (c.evicted || s != nil && s.draining)
 }
 
 // staying is how many of the generation's ranks are on hosts that they may stay on.
@@ -137,7 +137,7 @@ func (j *job) fill(now time.Time) {
 	for i := range j.slots {
 		s := &j.slots[i]
 		c := s.current
-		if s.retired || c == nil || !j.usable(s.site) && !(c.exited && !s.startAt.IsZero()) {
+		if s.retired || c == nil || c.evicted && !c.exited || !j.usable(s.site) && !(c.exited && !s.startAt.IsZero()) {
 			continue
 		}
 		if c.exited && s.startAt.IsZero() && c.finished != j.gen.ID {

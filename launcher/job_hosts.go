@@ -49,13 +49,13 @@ func (j *job) refuge() int {
 	room := make([]int, len(j.Sites))
 	copy(room, j.Capacity)
 	for i := range j.slots {
-		if !j.slots[i].retired {
-			room[j.slots[i].site]--
+		if s := &j.slots[i]; !s.retired && !(s.current != nil && s.current.evicted) {
+			room[s.site]--
 		}
 	}
 	best := -1
 	for site := range j.Sites {
-		if j.usable(site) && (best < 0 || room[site] > room[best]) {
+		if j.usable(site) && (best < 0 || j.roomier(room, site, best)) {
 			best = site
 		}
 	}

@@ -54,6 +54,9 @@ func (j *job) start(i int, now time.Time) {
 		s.site = j.refuge()
 	}
 	c := &candidate{member: memberID(i, s.started), slot: i, rank: i, host: j.Sites[s.site], started: now, since: now}
+	if j.hasJoined() {
+		c.settles = now.Add(settleIn)
+	}
 	if old := s.current; old != nil {
 		c.rank = old.rank
 		if !slices.ContainsFunc(j.gen.Members, func(m rendezvous.Member) bool { return m.ID == old.member }) && old.drained {
@@ -107,6 +110,7 @@ func (j *job) report(r control.Report) {
 	j.steps = max(j.steps, r.Step)
 	j.epochs = max(j.epochs, r.Epoch)
 	j.fixed = j.fixed || r.Fixed
+	j.again.heard(r.Generation, r.Step)
 }
 
 func (j *job) failed(f control.Failure, now time.Time) {
@@ -142,10 +146,17 @@ func (j *job) failed(f control.Failure, now time.Time) {
 // stranded has the ranks connect anew, unless that has not helped before.
 func (j *job) stranded(s control.Stranded, now time.Time) {
 	c := j.members[s.Member]
-	if c == nil || c.exited || s.Generation != j.gen.ID || j.phase != training {
+	if c == nil || c.exited || j.phase != training {
+		return
+	}
+	j.unlink(s, now) // what is late says it too
+	if c.exited || s.Generation != j.gen.ID || j.phase != training {
 		return
 	}
 	c.stranded = s.Generation
+	if j.anew = oneLine(s.Why); j.anew != "" {
+		return // the ranks count themselves
+	}
 	if j.steps > j.stuckAt || j.stuckFrom == 0 {
 		j.stuckAt, j.stuckFrom = j.steps, s.Generation
 	}
@@ -229,6 +240,14 @@ func (j *job) replace(c *candidate, now time.Time) {
 		j.blame(c, now)
 		return
 	}
+	if !j.dispensable(c) && c.ownFault() {
+		if n := j.again.fails(c.generation, j.slots[c.slot].started, j.steps); n >= mostAgain {
+			cause, status := causeOf(c, j.steps)
+			cause.Times = n
+			j.fail(cause, status, now)
+			return
+		}
+	}
 	if j.restarts >= j.Restarts && c.end.lost == "" {
 		if f != nil && f.Kind == control.KindLost {
 			if j.suspect == nil {
@@ -252,6 +271,9 @@ func (j *job) replace(c *candidate, now time.Time) {
 		s.failures++
 	}
 	s.startAt = now.Add(backOff(s.failures))
+	if j.ranked(c) {
+		j.outage.begin(j.gen.ID, now)
+	}
 	c.remedy = fmt.Sprintf("starting it anew (restart %d of %d)", j.restarts, j.Restarts)
 	if j.ranked(c) && j.spare() != nil {
 		c.remedy = fmt.Sprintf("a spare takes its place, another is started (restart %d of %d)", j.restarts, j.Restarts)
@@ -274,6 +296,7 @@ func (j *job) drained(c *candidate, t tail) {
 	}
 	// Its last words may say more than its status did.
 	if j.cause != nil && j.cause.member == c.member && c.end.signal == 0 && j.cause.Kind == control.KindExit {
+		cause.Times = j.cause.Times
 		j.cause, j.status = &cause, status
 	} else if j.cause != nil && j.cause.member == c.member {
 		j.cause.Stderr = t.lines
@@ -323,6 +346,14 @@ func (j *job) regroup(now time.Time) {
 	if !ok {
 		return
 	}
+	switch {
+	case j.anew == "":
+	case slices.Equal(next.Members, j.gen.Members):
+		why = j.anew
+	default:
+		why += "; " + j.anew
+	}
+	j.anew = ""
 	next.Why = why
 	j.do(actCommit{j.gen.ID, next})
 	if j.gen.ID > 0 {

@@ -118,7 +118,7 @@ func (j *job) giveUp(c *candidate, why string) {
 	what := "a spare"
 	switch {
 	case j.staying() < len(j.gen.Members):
-		what = "in the place of one that leaves its host"
+		what = "in the place of one that is to leave"
 		j.recall()
 	case j.grows():
 		what = fmt.Sprintf("one of %s", plural(j.NP, "rank"))

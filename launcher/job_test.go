@@ -232,6 +232,18 @@ func TestStrandedRanksConnectAnew(t *testing.T) {
 	p.wantCause(75, control.KindLost, "lost its connections again after connecting anew 3 times without a step between: corrupt frame")
 }
 
+// TestRanksStartOver has ranks ask for a new generation more often than connections may fail:
+// they count themselves.
+func TestRanksStartOver(t *testing.T) {
+	p := started(t, nil)
+	for generation := range 5 {
+		for _, m := range []string{"1.1", "0.1"} { // the second has nothing to add
+			p.tell(evStranded{control.Stranded{Member: m, Generation: uint64(1 + generation), Detail: "x", Why: "back to step 7"}})
+		}
+		p.want(fmt.Sprintf("commit %d: 0.1 1.1 2.1", 2+generation), fmt.Sprintf("note generation %d: back to step 7", 2+generation))
+	}
+}
+
 func TestARankThatWasAskedToStopEndsTheJob(t *testing.T) {
 	p := started(t, nil)
 	p.tell(evFailed{control.Failure{Member: "1.1", Rank: 1, Kind: control.KindStopped, Detail: "was asked to stop", Step: 9, Status: 75}})
@@ -259,6 +271,7 @@ func TestARankThatFinishedAndLeftIsNeededAgain(t *testing.T) {
 func TestRestartsBackOffAndEnd(t *testing.T) {
 	p := started(t, nil)
 	for i, pause := range []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond} {
+		p.tell(step("0.1", uint64(i+1), i+1)) // so that it isn't the same that happens again
 		p.exit(memberID(1, i+1), ending{status: 3})
 		if pause > 0 {
 			p.did = nil
@@ -274,13 +287,14 @@ func TestRestartsBackOffAndEnd(t *testing.T) {
 	p.exit("1.4", ending{status: 3})
 	p.want("command stop=true checkpoint=false", "SIGTERM 0.1", "SIGTERM 2.1")
 	p.exit("0.1", ending{status: 143, signal: syscall.SIGTERM}).exit("2.1", well)
-	p.wantCause(3, control.KindExit, "rank 2 (host h, pid 4716) exited with status 3")
+	p.wantCause(3, control.KindExit, "rank 2 (host h, pid 4716) exited with status 3 at step 3")
 }
 
 func TestWhoHasLivedIsStartedAnewAtOnce(t *testing.T) {
 	p := started(t, nil)
 	for i := range 3 {
 		p.wait(longestPause + 1)
+		p.tell(step("0.1", uint64(i+1), i+1))
 		p.did = nil
 		p.exit(memberID(1, i+1), ending{status: 3})
 		if p.did[0] != "start "+memberID(1, i+2) {

@@ -269,7 +269,7 @@ func (k *keeper) run(a JobAgent, l letter, secret [control.SecretBytes]byte, at 
 		}
 	}
 	s := k.s
-	s.story, s.stalls = k.desk.story, newStalls(k.spec.Options.Stall)
+	s.story, s.stalls, s.paces = k.desk.story, newStalls(k.spec.Options.Stall), newPaces(k.spec.Options.EvictSlow)
 	s.store, s.command, s.order, s.joined, s.out, s.plain = k.store, hub.Command, k.l.order, k.l.joined, out, true
 	s.agent = &fleet{host: k.l.host, agents: k.agents, at: map[string]string{}}
 	if k.spec.Options.Metrics != "" {
@@ -345,6 +345,8 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 	defer timer.Stop()
 	look := time.NewTicker(k.s.stalls.every())
 	defer look.Stop()
+	pace := time.NewTicker(paceEvery)
+	defer pace.Stop()
 	reports := time.NewTicker(reportEvery)
 	defer reports.Stop()
 	lonely, linger := time.Now(), (<-chan time.Time)(nil)
@@ -376,6 +378,8 @@ func (k *keeper) watch(ctx context.Context, a JobAgent, hosts *membership.Member
 			_ = k.propose(evTick{}) // who leads then does
 		case <-look.C:
 			k.stalled()
+		case <-pace.C:
+			k.slowly()
 		case <-reports.C:
 			k.tellReports()
 			if k.group.Load().Leader() != "" {

@@ -96,17 +96,26 @@ func (k *keeper) hear(e event) error {
 		}
 		return k.propose(e)
 	}
+	if k.reported(r.report) {
+		_ = k.propose(e) // tellReports says it again
+	}
+	return nil
+}
+
+// reported takes in a report, and returns whether it is one that all are to know at once:
+// that training goes on.
+func (k *keeper) reported(r control.Report) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.s.job == nil {
-		return nil
+		return false
 	}
-	k.s.report(r.report)
-	k.news[r.report.Member] = r.report
-	if c := k.s.job.members[r.report.Member]; c != nil {
-		c.step = max(c.step, r.report.Step) // for people: nothing is decided by it
+	k.s.report(r)
+	k.news[r.Member] = r
+	if c := k.s.job.members[r.Member]; c != nil {
+		c.step = max(c.step, r.Step) // for people: nothing is decided by it
 	}
-	return nil
+	return k.s.job.outage.ends(r)
 }
 
 // tellReports has the others know how far the ranks are. They know what is reported

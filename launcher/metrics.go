@@ -26,6 +26,7 @@ type Metrics struct {
 	ComputeMS  float64  `json:"compute_ms"` // means over the ranks
 	CommMS     float64  `json:"comm_ms"`
 	InputMS    float64  `json:"input_ms"`
+	Skipped    bool     `json:"skipped,omitempty"` // it was not finite, and not applied
 
 	last control.Report // for progress
 }
@@ -73,7 +74,7 @@ func (l *ledger) add(r control.Report) []Metrics {
 	}
 	t := l.open[id]
 	if t == nil {
-		t = &tally{id: id, m: Metrics{Generation: r.Generation, Size: r.Size, Step: r.Step, Epoch: r.Epoch, Loss: r.Loss, Samples: r.Samples}}
+		t = &tally{id: id, m: Metrics{Generation: r.Generation, Size: r.Size, Step: r.Step, Epoch: r.Epoch, Loss: r.Loss, Samples: r.Samples, Skipped: r.Skipped}}
 		l.open[id] = t
 	}
 	if slices.Contains(t.members, r.Member) {

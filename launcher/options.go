@@ -31,9 +31,12 @@ type Options struct {
 	Output         string        // folder for one file a rank
 	Verdict        string        // file
 	Metrics        string        // file
+	Flight         string        // folder for what ranks did last before a failure; "" for that of State
 	Checkpoint     control.Checkpointing
+	Guards         control.Guards
 	StartTimeout   time.Duration
 	Stall          time.Duration // without a sign of life, until a rank is replaced; 0: never
+	EvictSlow      float64       // a rank that works so many times as long as others is replaced; 0: never
 	Grace          time.Duration
 	Bind           string
 	BindSet        bool         // Bind was asked for
@@ -188,6 +191,10 @@ func (o *Options) check() error {
 		return refuse("--start-timeout %v: want a duration above 0, such as 2m", o.StartTimeout)
 	case o.Stall < 0 || o.Stall > 0 && o.Stall < leastStall:
 		return refuse("--stall %v: want %v at least, or 0 for never", o.Stall, leastStall)
+	case o.EvictSlow != 0 && !(o.EvictSlow >= leastEvict && o.EvictSlow <= mostEvict):
+		return refuse("--evict-slow %v: want a factor from %v to %v, or 0 for never", o.EvictSlow, leastEvict, mostEvict)
+	case o.EvictSlow != 0 && o.Gang:
+		return refuse("--evict-slow and --gang: choose one: only ranks that call worker.Run tell how long a step takes them")
 	case o.Grace <= 0:
 		return refuse("--grace %v: want a duration above 0, such as 5s", o.Grace)
 	case o.Checkpoint.Every < 0:
@@ -198,6 +205,14 @@ func (o *Options) check() error {
 		return refuse("--resume: from where? name the folder with --checkpoint DIR")
 	case o.Checkpoint.Dir == "" && o.Checkpoint.Every > 0:
 		return refuse("--checkpoint-every %d: where to? name the folder with --checkpoint DIR", o.Checkpoint.Every)
+	case o.Guards.OnNaN != "" && !slices.Contains(control.OnNaNs(), o.Guards.OnNaN):
+		return refuse("--on-nan %s: want one of %s", o.Guards.OnNaN, strings.Join(control.OnNaNs(), ", "))
+	case o.Guards.OnNaN == control.OnNaNRestore && o.Checkpoint.Dir == "":
+		return refuse("--on-nan restore: from where? name the folder with --checkpoint DIR")
+	case o.Gang && o.Guards.OnNaN != "" && o.Guards.OnNaN != control.OnNaNStop:
+		return refuse("--on-nan and --gang: choose one: gorun sees no values of a program that does not call worker.Run")
+	case o.Guards.VerifyEvery < 0:
+		return refuse("--verify-every %d: want a number of steps, or 0 for never", o.Guards.VerifyEvery)
 	case o.Transport != "" && !slices.Contains(Transports(), o.Transport):
 		return refuse("--transport %s: want one of %s", o.Transport, strings.Join(Transports(), ", "))
 	case o.Detach && o.Output != "":
@@ -215,7 +230,7 @@ func (o *Options) check() error {
 	if err := checkNICs(o.NICs); err != nil {
 		return err
 	}
-	for _, f := range []struct{ flag, path string }{{"--output", o.Output}, {"--checkpoint", o.Checkpoint.Dir}} {
+	for _, f := range []struct{ flag, path string }{{"--output", o.Output}, {"--checkpoint", o.Checkpoint.Dir}, {"--flight", o.Flight}} {
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && !info.IsDir() {
 			return refuse("%s %s: is a file, want a folder", f.flag, f.path)
 		}

@@ -19,7 +19,7 @@ func (l *launch) order(a actStart) (order, error) {
 	}
 	env := control.Env{
 		Job: l.job, Broker: l.brokersFor(a.place.host), Member: a.member, Host: a.place.host, Slot: a.slot, Bind: l.addrOf(a.place.host),
-		SecretFD: 3, Checkpoint: l.Checkpoint, Stall: l.Stall, Patience: l.ElasticTimeout,
+		SecretFD: 3, Checkpoint: l.Checkpoint, Guards: l.Guards, Flight: l.flightFolder(a.place.host), Stall: l.Stall, Patience: l.ElasticTimeout,
 		Rank: a.slot, LocalRank: a.place.localRank, WorldSize: a.place.worldSize, LocalWorldSize: a.place.localSize,
 		CrossRank: a.place.hostRank, CrossSize: a.place.hostsInUse,
 		MasterAddr: l.addrOf(a.place.first), MasterPort: port,

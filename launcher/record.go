@@ -28,6 +28,7 @@ type record struct {
 	Said       *said              `json:"said,omitempty"`
 	HostLost   *hostLoss          `json:"host_lost,omitempty"`
 	Stalled    *stallRecord       `json:"stalled,omitempty"`
+	Slow       *slowness          `json:"slow,omitempty"`
 	Signal     *signalRecord      `json:"signal,omitempty"`
 	Resize     *resizeRecord      `json:"resize,omitempty"`
 	HostUp     *hostUp            `json:"host_up,omitempty"`
@@ -99,6 +100,8 @@ func recordOf(e event, at time.Time) record {
 		r.HostLost = &hostLoss{e.host, e.why}
 	case evStalled:
 		r.Stalled = &stallRecord{e.member, e.why, e.silent}
+	case evSlow:
+		r.Slow = &e.slowness
 	case evSignal:
 		r.Signal = &signalRecord{int(e.signal), e.relayed, e.by, e.now}
 	case evResize:
@@ -139,6 +142,8 @@ func (r record) event() event {
 		return evHostLost{r.HostLost.Host, r.HostLost.Why}
 	case r.Stalled != nil:
 		return evStalled{r.Stalled.Member, r.Stalled.Why, r.Stalled.Silent}
+	case r.Slow != nil:
+		return evSlow{*r.Slow}
 	case r.Signal != nil:
 		return evSignal{syscall.Signal(r.Signal.Signal), r.Signal.Relayed, r.Signal.By, r.Signal.Now}
 	case r.Resize != nil:

@@ -82,7 +82,7 @@ func eventOf(n control.AgentNews) event {
 	case n.NotStarted != nil:
 		return evNotStarted{n.NotStarted.Member, errors.New(n.NotStarted.Error)}
 	case n.Exited != nil:
-		return evExited{n.Exited.Member, ending{status: n.Exited.Status, signal: syscall.Signal(n.Exited.Signal)}}
+		return evExited{n.Exited.Member, ending{status: n.Exited.Status, signal: syscall.Signal(n.Exited.Signal), starved: n.Exited.Starved, limit: n.Exited.Limit}}
 	case n.Drained != nil:
 		return evDrained{n.Drained.Member, tail{lines: n.Drained.Lines, panic: n.Drained.Panic}}
 	case n.Hello != nil && n.Hello.Slots > 0:
@@ -103,7 +103,7 @@ func newsOf(e event) *control.AgentNews {
 	case evNotStarted:
 		return &control.AgentNews{NotStarted: &control.AgentNotStarted{Member: e.member, Error: e.err.Error()}}
 	case evExited:
-		return &control.AgentNews{Exited: &control.AgentExited{Member: e.member, Status: e.end.status, Signal: int(e.end.signal)}}
+		return &control.AgentNews{Exited: &control.AgentExited{Member: e.member, Status: e.end.status, Signal: int(e.end.signal), Starved: e.end.starved, Limit: e.end.limit}}
 	case evDrained:
 		return &control.AgentNews{Drained: &control.AgentDrained{Member: e.member, Lines: e.tail.lines, Panic: e.tail.panic}}
 	case evDrain:

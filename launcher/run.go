@@ -136,6 +136,16 @@ func (l *launch) means() string {
 
 // absolute makes the paths that ranks are told independent of where they run.
 func (l *launch) absolute() error {
+	if l.Flight != "" {
+		dir, err := filepath.Abs(l.Flight)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		if err != nil {
+			return refuse("--flight: %v", err)
+		}
+		l.Flight = dir
+	}
 	if l.Checkpoint.Dir == "" {
 		return nil
 	}
@@ -213,7 +223,7 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 
 	store := rendezvous.NewMemory()
 	s := newSupervisor()
-	s.stalls = newStalls(l.Stall)
+	s.stalls, s.paces = newStalls(l.Stall), newPaces(l.EvictSlow)
 	hub, err := control.NewHub(nc, l.job, store, s.voice())
 	if err != nil {
 		return Verdict{}, err
@@ -297,6 +307,8 @@ func (l *launch) launch(folder string, signals <-chan os.Signal) (Verdict, error
 	if err := metrics.close(); err != nil {
 		l.out.note("--metrics: " + err.Error())
 	}
+	v.Flight = l.flown()
+	forgetFlights(l.State)
 	told := v
 	if !v.OK && v.Saved != "" {
 		told.Resume = l.resume()
@@ -331,7 +343,7 @@ func (l *launch) rules() rules {
 	return rules{
 		Job: l.job, Host: l.host, NP: l.NP, Spares: l.Spares, Oversubscribe: l.Oversubscribe, Restarts: l.Restarts, GangRestarts: l.RestartsSet,
 		Gang: l.Gang, Source: l.bin.source, StartTimeout: l.StartTimeout, Grace: l.Grace,
-		Checkpoint: l.Checkpoint.Dir != "", MinNP: l.MinNP, MaxNP: l.MaxNP, ElasticTimeout: l.ElasticTimeout,
+		Checkpoint: l.Checkpoint.Dir != "", MinNP: l.MinNP, MaxNP: l.MaxNP, ElasticTimeout: l.ElasticTimeout, EvictSlow: l.EvictSlow,
 		Sites: l.sites.names, Capacity: capacity, Placed: l.sites.placed,
 	}
 }
@@ -372,6 +384,9 @@ func (l *launch) conclude(v Verdict, refused error) int {
 			for _, line := range v.Cause.Stderr {
 				lines = append(lines, fmt.Sprintf("[%d] %s", v.Cause.Rank, line))
 			}
+		}
+		if v.Flight != "" && !l.Quiet {
+			lines = append(lines, "gorun: what its ranks did last is in "+v.Flight)
 		}
 		lines = append(lines, "gorun: "+v.Line())
 	}

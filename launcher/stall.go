@@ -103,6 +103,7 @@ func (j *job) stall(e evStalled, now time.Time) {
 		return
 	}
 	c.stalled, c.killAt = e.why, now
+	j.outage.begin(j.gen.ID, now)
 	if !e.silent {
 		cause, _ := causeOf(c, j.steps)
 		j.note("%s: where it is follows, then it is ended", oneLine(cause.String()))

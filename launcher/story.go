@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorun-ml/gorun/internal/control"
@@ -45,11 +46,28 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		if c := j.members[e.member]; c != nil && (c.remedy != "" || j.cause != nil && j.cause.member == c.member) {
 			cause, _ := causeOf(c, j.steps)
 			lost := of(control.EventRankLost)
+			if c.remedy == "" {
+				cause.Times = j.cause.Times
+				if c.failure != nil && deterministic(*c.failure) {
+					lost.Event = control.EventFailed // it was there to the end
+				}
+			}
 			lost.Rank, lost.Host, lost.Detail = c.rank, c.host, oneLine(cause.String())+": "+c.remedy
 			if c.remedy == "" {
 				lost.Detail = oneLine(cause.String()) + ": the job ends"
 			}
 			s.add(lost)
+		}
+	case evStalled:
+		ends := syscall.SIGQUIT // with its stack
+		if e.silent {
+			ends = syscall.SIGKILL
+		}
+		if c := j.members[e.member]; c != nil && slices.Contains(acts, act(actSignal{e.member, ends})) {
+			cause, _ := causeOf(c, j.steps)
+			stalled := of(control.EventStalled)
+			stalled.Rank, stalled.Host, stalled.Detail = c.rank, c.host, oneLine(cause.String())+": it is ended"
+			s.add(stalled)
 		}
 	case evHostLost:
 		if site := j.siteOf(e.host); site >= 0 && !s.lost[e.host] && j.lost[site] != hasLeft {
@@ -62,6 +80,15 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 			}
 			s.add(lost)
 		}
+	case evStranded:
+		for _, host := range j.Sites {
+			if told := noteOf(acts, "host "+host+" was lost: "); told != "" {
+				s.lost[j.agentOf(host)] = true
+				lost := of(control.EventHostLost)
+				lost.Host, lost.Detail = host, told
+				s.add(lost)
+			}
+		}
 	case evSaved:
 		saved := of(control.EventSaved)
 		saved.Step, saved.Detail = e.saved.Step, oneLine(e.saved.Path)
@@ -70,6 +97,13 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 		resize := of(control.EventResize)
 		if resize.Detail = noteOf(acts, "gorun resize "); resize.Detail != "" {
 			s.add(resize)
+		}
+	case evSlow:
+		slow := of(control.EventSlow)
+		if told := noteOf(acts, "rank "); told != "" {
+			c := j.members[e.Member]
+			slow.Rank, slow.Host, slow.Detail = c.rank, c.host, "rank "+told
+			s.add(slow)
 		}
 	case evSignal:
 		stop := of(control.EventStop)
@@ -95,6 +129,12 @@ func (s *story) see(e event, acts []act, j *job, now time.Time) {
 			drained := of(control.EventDrained)
 			drained.Host, drained.Detail = strings.TrimSuffix(strings.TrimPrefix(n.line, "host "), drainedNote), n.line
 			s.add(drained)
+		}
+		if t, ok := a.(actTrains); ok {
+			training := of(control.EventTraining)
+			training.Step, training.Seconds = t.step, t.after.Seconds()
+			training.Detail = fmt.Sprintf("training again after %s, step %d", moment(training.Seconds), t.step)
+			s.add(training)
 		}
 		if c, ok := a.(actCommit); ok {
 			next := of(control.EventGeneration)
@@ -147,7 +187,7 @@ func (s *story) ended(v Verdict, now time.Time) (*control.End, control.Event) {
 	end := &control.End{OK: v.OK, Status: v.Status, Line: v.Line()}
 	e := control.Event{
 		T: unixSeconds(now), Job: s.job, Event: control.EventEnd, Generation: v.Generations, Step: v.Steps, Rank: -1,
-		Status: &end.Status, Detail: end.Line,
+		Status: &end.Status, Detail: end.Line, Flight: v.Flight,
 	}
 	if v.Cause != nil {
 		e.Rank, e.Host = v.Cause.Rank, v.Cause.Host

@@ -47,7 +47,10 @@ func TestStory(t *testing.T) {
 	t.Run("a rank dies, all finish", func(t *testing.T) {
 		p := started(t, nil)
 		p.tell(evReported{control.Report{Member: "1.1", Step: 120}})
-		p.exit("1.1", killed).register("1.2")
+		p.exit("1.1", killed)
+		p.now = p.now.Add(310 * time.Millisecond)
+		p.register("1.2").tell(evReported{control.Report{Member: "0.1", Generation: 1, Step: 120}}) // it was on its way
+		p.tell(evReported{control.Report{Member: "0.1", Generation: 2, Step: 121}}, evReported{control.Report{Member: "2.1", Generation: 2, Step: 121}})
 		p.finish(2, "0.1", "2.1", "1.2").exit("0.1", well).exit("2.1", well).exit("1.2", well)
 		p.story.over(p.verdict(), p.now)
 		p.story.events[0].Detail = "3 ranks have registered" // in Next's words
@@ -55,8 +58,37 @@ func TestStory(t *testing.T) {
 		want(t, p.story, first,
 			"rank-lost g1 n3 s120 (rank 1 on h): rank 1 (host h, pid 4712) was ended by SIGKILL at step 120: starting it anew (restart 1 of 3)",
 			"generation g2 n3 s120: generation 2 of 3 ranks: one is replaced",
-			"finished g3 n3 s120: every rank has finished",
-			"end g2 n0 s120: ended with status 0: accuracy 97 % · 120 steps · 0.0 s")
+			"training g2 n3 s121: training again after 0.310 s, step 121",
+			"finished g3 n3 s121: every rank has finished",
+			"end g2 n0 s121: ended with status 0: accuracy 97 % · 121 steps · 0.3 s")
+	})
+	t.Run("a rank hangs", func(t *testing.T) {
+		p := started(t, nil)
+		hangs := evStalled{"1.1", "gave no sign of life for 4s", true}
+		p.tell(hangs, hangs)
+		p.now = p.now.Add(time.Second)
+		p.exit("1.1", killed).register("1.2")
+		p.tell(evReported{control.Report{Member: "1.2", Generation: 2, Step: 1}})
+		p.story.events[0].Detail = "3 ranks have registered"
+		p.story.events[3].Detail = "one is replaced"
+		want(t, p.story, first,
+			"stalled g1 n3 s0 (rank 1 on h): rank 1 (host h, pid 4712) gave no sign of life for 4s: it is ended",
+			"rank-lost g1 n3 s0 (rank 1 on h): rank 1 (host h, pid 4712) gave no sign of life for 4s: starting it anew (restart 1 of 3)",
+			"generation g2 n3 s0: generation 2 of 3 ranks: one is replaced",
+			"training g2 n3 s1: training again after 1.000 s, step 1")
+	})
+	t.Run("a value that is not finite", func(t *testing.T) {
+		p := started(t, nil)
+		odd := 1
+		p.tell(evFailed{control.Failure{Member: "0.1", Generation: 1, Kind: control.KindNonFinite, Detail: "step 8", Step: 7, Status: 1, Blame: &odd}})
+		for _, m := range []string{"0.1", "1.1", "2.1"} {
+			p.exit(m, ending{status: 1})
+		}
+		p.story.events[0].Detail = "3 ranks have registered"
+		want(t, p.story, first, "failed g1 n3 s0 (rank 1 on h): rank 1 (host h, pid 4712) met a value that is not finite: step 8: the job ends")
+		if a := account(p.story.whole(p.verdict(), p.now), 0); a.RanksLost != 0 {
+			t.Errorf("%d ranks were lost, want none", a.RanksLost)
+		}
 	})
 	t.Run("a checkpoint, a stop", func(t *testing.T) {
 		p := started(t, func(r *rules) { r.Checkpoint = true })

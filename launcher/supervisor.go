@@ -35,6 +35,7 @@ type supervisor struct {
 	story   *story
 	metrics *metricsFile
 	stalls  *stalls
+	paces   *paces
 	plain   bool // no live line
 
 	events   chan event
@@ -56,7 +57,7 @@ type RankState struct {
 
 // newSupervisor can be told events, and handles them once it supervises a job.
 func newSupervisor() *supervisor {
-	return &supervisor{events: make(chan event, 1024), calls: make(chan func()), ended: make(chan struct{}), ledger: newLedger(), stalls: newStalls(0)}
+	return &supervisor{events: make(chan event, 1024), calls: make(chan func()), ended: make(chan struct{}), ledger: newLedger(), stalls: newStalls(0), paces: newPaces(0)}
 }
 
 // begin gives it its job, before it supervises.
@@ -82,6 +83,8 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 	defer timer.Stop()
 	look := time.NewTicker(s.stalls.every())
 	defer look.Stop()
+	pace := time.NewTicker(paceEvery)
+	defer pace.Stop()
 	s.act(ctx, s.job.begin(time.Now()), time.Now)
 	for s.job.phase != over {
 		wait := time.Hour
@@ -98,6 +101,10 @@ func (s *supervisor) supervise(ctx context.Context) Verdict {
 			s.handle(ctx, evTick{})
 		case <-look.C:
 			for _, e := range s.stalls.find(s.job, time.Now()) {
+				s.handle(ctx, e)
+			}
+		case <-pace.C:
+			for _, e := range s.paces.find(s.job, time.Now()) {
 				s.handle(ctx, e)
 			}
 		}
@@ -184,6 +191,7 @@ func (s *supervisor) report(r control.Report) {
 	if r.Size < 1 || r.Step < 0 {
 		return
 	}
+	s.paces.hear(r)
 	s.completed(s.ledger.add(r))
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -28,6 +29,7 @@ type Verdict struct {
 	Saved       string  `json:"saved,omitempty"`  // newest checkpoint
 	Resume      string  `json:"resume,omitempty"` // the command that goes on from it
 	Summary     string  `json:"summary,omitempty"`
+	Flight      string  `json:"flight,omitempty"` // folder of what ranks did last before a failure
 }
 
 // Cause is the first thing that went wrong. What followed from it is not told.
@@ -37,11 +39,15 @@ type Cause struct {
 	Kind   control.Kind `json:"kind"`
 	Detail string       `json:"detail"`
 	Step   int          `json:"step"`
+	Times  int          `json:"times,omitempty"` // in a row, at this step; where that ended the job
 	PID    int          `json:"pid,omitempty"`
 	Stderr []string     `json:"stderr,omitempty"` // the last lines of it
 
 	member string
 }
+
+// namesStep finds a step in what a rank has said.
+var namesStep = regexp.MustCompile(`\bstep \d`)
 
 // String is the cause as a clause for people: who, and what.
 func (c Cause) String() string {
@@ -52,9 +58,16 @@ func (c Cause) String() string {
 	case c.Rank >= 0:
 		fmt.Fprintf(&b, "rank %d (host %s) ", c.Rank, c.Host)
 	}
-	b.WriteString(c.Detail)
-	if c.Step > 0 {
-		fmt.Fprintf(&b, " at step %d", c.Step)
+	switch {
+	case c.Times > 0 && c.Step > 0:
+		fmt.Fprintf(&b, "failed %d times at step %d: %s", c.Times, c.Step, c.Detail)
+	case c.Times > 0:
+		fmt.Fprintf(&b, "failed %d times before its first step: %s", c.Times, c.Detail)
+	default:
+		b.WriteString(c.Detail)
+		if c.Step > 0 && !namesStep.MatchString(c.Detail) {
+			fmt.Fprintf(&b, " at step %d", c.Step)
+		}
 	}
 	return b.String()
 }
@@ -141,6 +154,8 @@ func causeOf(c *candidate, steps int) (Cause, int) {
 		cause.Kind, cause.Detail = control.KindHost, "was lost with its host: "+c.end.lost
 	case c.tail.panic != "" && c.end.signal == 0:
 		cause.Kind, cause.Detail = control.KindPanic, "panicked: "+c.tail.panic
+	case c.end.starved:
+		cause.Kind, cause.Detail = control.KindMemory, starved(c.end.limit)
 	case c.end.signal != 0:
 		cause.Kind, cause.Detail = control.KindSignal, "was ended by "+signalName(c.end.signal)
 	case c.end.status == 0 && c.registered:

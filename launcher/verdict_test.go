@@ -29,6 +29,10 @@ func TestVerdictForPeople(t *testing.T) {
 			Verdict{Job: "7f3a", Cause: &Cause{Rank: 0, Host: "h", Kind: control.KindError, Detail: "failed: two\nlines\x1b[1m"}},
 			"job 7f3a failed: rank 0 (host h) failed: two lines [1m",
 		},
+		{ // it says itself which step it was
+			Verdict{Job: "7f3a", Cause: &Cause{Rank: 0, Host: "h", Kind: control.KindNonFinite, Detail: "met a value that is not finite: the loss at step 21; mend it", Step: 20}},
+			"job 7f3a failed: rank 0 (host h) met a value that is not finite: the loss at step 21; mend it",
+		},
 	} {
 		if got := c.v.Line(); got != c.want {
 			t.Errorf("line\n%s\nwant\n%s", got, c.want)

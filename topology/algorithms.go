@@ -52,8 +52,8 @@ var algorithms = []Named{
 	// First those that pass piece after piece round a ring: a rank that is late by less than
 	// what its neighbours hold makes nobody wait.
 	{1, "ring", AllReduce, unrooted(Ring)},
-	{12, "hierarchical-4", AllReduce, unrooted(HierarchicalIn(4))},
 	{13, "hierarchical-16", AllReduce, unrooted(HierarchicalIn(16))},
+	{12, "hierarchical-4", AllReduce, unrooted(HierarchicalIn(4))},
 	{2, "halving-doubling", AllReduce, unrooted(HalvingDoubling)},
 	{3, "doubling", AllReduce, unrooted(Doubling)},
 	{4, "circulant", AllReduce, unrooted(Circulant)},

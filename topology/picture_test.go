@@ -73,7 +73,7 @@ func TestPictureRefusesWhatIsNotThere(t *testing.T) {
 		want string
 	}{
 		{0, Collective{}, "ring", "0 ranks"},
-		{4, Collective{}, "rink", `no all-reduce algorithm "rink": choose one of ring, hierarchical-4`},
+		{4, Collective{}, "rink", `no all-reduce algorithm "rink": choose one of ring, hierarchical-16`},
 		{4, Collective{Kind: Broadcast, Root: 4}, "", "root 4 is not a rank: want 0 to 3"},
 	} {
 		_, err := NewPicture(Uniform(c.np, 1), c.of, c.name, 1024, Loopback())

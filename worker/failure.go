@@ -6,6 +6,7 @@ import (
 
 	"github.com/gorun-ml/gorun/collective/transport"
 	"github.com/gorun-ml/gorun/internal/control"
+	"github.com/gorun-ml/gorun/internal/rendezvous"
 	"github.com/gorun-ml/gorun/worker/checkpoint"
 )
 
@@ -19,10 +20,25 @@ type NonFiniteError struct {
 	Step int
 	Rank int    // whose it is
 	What string // the loss, or the gradient's name
+	// Tried is what was done about the like before, and no help; "" for nothing.
+	Tried string
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("step %d: %s on rank %d is not finite; nothing was applied: lower the rate, or look at the data of this step", e.Step, e.What, e.Rank)
+	return fmt.Sprintf("step %d: %s on rank %d is not finite; %s", e.Step, e.What, e.Rank, e.rest())
+}
+
+// clause is the error for who knows the rank, and that it met a value that is not finite.
+func (e *NonFiniteError) clause() string {
+	return fmt.Sprintf("%s at step %d; %s", e.What, e.Step, e.rest())
+}
+
+func (e *NonFiniteError) rest() string {
+	const rest = "nothing of it was applied: lower the rate, or look at the data of this step"
+	if e.Tried != "" {
+		return e.Tried + "; " + rest
+	}
+	return rest
 }
 
 // inputError marks what the user can mend.
@@ -39,7 +55,7 @@ func BadInput(err error) error {
 	return inputError{err}
 }
 
-// disagreement is a difference between ranks that was found before training.
+// disagreement is a difference between ranks that can't be mended.
 type disagreement struct {
 	rank int // the odd one
 	error
@@ -55,6 +71,16 @@ func lost(err error) bool {
 		}
 	}
 	return false
+}
+
+// broken is the member to whom this rank has lost its connection, or could make none; "" where
+// others have told of it, or it is only late.
+func broken(err error, members []rendezvous.Member) string {
+	peer, ok := errors.AsType[*transport.PeerError](err)
+	if !ok || !errors.Is(err, transport.ErrLost) || errors.Is(err, transport.ErrAborted) || peer.Rank < 0 || peer.Rank >= len(members) {
+		return ""
+	}
+	return members[peer.Rank].ID
 }
 
 // culprit is the rank at fault, where err is one that all ranks end with.
@@ -74,7 +100,7 @@ func culprit(err error) *int {
 // that is done leaves quietly: word that it gave up would overtake what slower ranks have
 // yet to read.
 func agreed(err error) bool {
-	return errors.Is(err, ErrStopped) || errors.Is(err, errPlanned) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
+	return errors.Is(err, ErrStopped) || errors.Is(err, errPlanned) || errors.As(err, new(anew)) || errors.As(err, new(*NonFiniteError)) || errors.As(err, new(disagreement))
 }
 
 // classify gives an error its kind and the exit status that goes with it.

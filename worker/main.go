@@ -142,7 +142,8 @@ func fromEnvironment(ctx context.Context) (*process, error) {
 	defer cancel()
 	env, launched, err := control.ParseEnv(os.LookupEnv)
 	network, bad := networkFromEnvironment(os.LookupEnv)
-	if err = cmp.Or(err, bad); err != nil {
+	guards, unclear := control.ParseGuards(os.LookupEnv)
+	if err = cmp.Or(err, bad, unclear); err != nil {
 		return nil, BadInput(err)
 	}
 	var p *process
@@ -158,7 +159,10 @@ func fromEnvironment(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.network = network
+	p.network, p.guards = network, guards
+	if err := p.checkGuards(); err != nil {
+		return nil, errors.Join(err, p.fabric.Close(), p.job.Close())
+	}
 	if dir, err := os.UserCacheDir(); err == nil { // without one, nothing is kept
 		p.cache = filepath.Join(dir, "gorun")
 	}
@@ -183,7 +187,7 @@ func fromLauncher(ctx context.Context, env control.Env) (*process, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return &process{
-		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, stall: env.Stall, patience: env.Patience, elastic: true, quiet: true,
+		name: env.Job, job: client, fabric: fabric, saves: env.Checkpoint, stall: env.Stall, patience: env.Patience, flight: env.Flight, elastic: true, quiet: true,
 		self: rendezvous.Member{ID: env.Member, Host: env.Host, Addr: fabric.Addr(), Slot: env.Slot, PID: os.Getpid()},
 	}, nil
 }

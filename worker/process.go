@@ -37,11 +37,14 @@ type process struct {
 	fabric   transport.Fabric
 	self     rendezvous.Member
 	saves    control.Checkpointing
+	guards   control.Guards
 	network  Network       // from the environment, then with what the program says
 	elastic  bool          // a lost rank may be replaced
 	stall    time.Duration // without a sign of life, until this rank is taken for hung; 0: never
 	patience time.Duration // for which the job may wait for hosts
 	quiet    bool          // the launcher speaks for this process
+	flight   string        // folder for the last operations, "" for none
+	shelf    *shelf        // where buckets come from
 	cache    string        // folder for what is worth to be kept for other jobs, "" for none
 	share    bool          // GOMAXPROCS is to follow from the number of ranks on this host
 
@@ -56,6 +59,7 @@ type process struct {
 	gen      atomic.Uint64
 	saved    atomic.Pointer[control.Saved]
 
+	flying  atomic.Bool // a flight record is being written
 	once    sync.Once
 	written *checkpoint.Saver
 	ended   chan struct{} // closed by close
@@ -148,9 +152,13 @@ func (p *process) durable(path string, step int) {
 // fail tells the job why this rank gives up.
 func (p *process) fail(ctx context.Context, err error) (status int) {
 	kind, status := classify(err)
+	detail := err.Error()
+	if e := (*NonFiniteError)(nil); errors.As(err, &e) {
+		detail = e.clause()
+	}
 	f := control.Failure{
 		Member: p.self.ID, Rank: int(p.rank.Load()), Generation: p.gen.Load(),
-		Kind: kind, Detail: err.Error(), Step: int(p.at.Load()), Status: status, Blame: culprit(err),
+		Kind: kind, Detail: detail, Step: int(p.at.Load()), Status: status, Blame: culprit(err),
 	}
 	if s := p.saved.Load(); s != nil {
 		f.Saved = s.Path

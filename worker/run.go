@@ -23,6 +23,7 @@ const (
 	rejoinTimeout = 2 * time.Minute  // for the next generation, after a loss
 	plannedWithin = 10 * time.Second // for the step after which a planned generation begins
 	deathNews     = time.Second      // for a death to be known that explains a loss
+	hearsayNews   = deathNews / 2    // for who has seen the loss to speak first
 )
 
 // errSuperseded ends a session whose generation is no longer the current one.
@@ -65,7 +66,7 @@ type watched struct {
 	err error
 }
 
-func (p *process) run(ctx context.Context, st *State, train func(context.Context, *Session) error) error {
+func (p *process) run(ctx context.Context, st *State, train func(context.Context, *Session) error) (err error) {
 	if st == nil {
 		st = &State{}
 	}
@@ -75,6 +76,12 @@ func (p *process) run(ctx context.Context, st *State, train func(context.Context
 	if err := p.connect(st.Network); err != nil {
 		return err
 	}
+	p.shelf = &shelf{memory: p.fabric}
+	defer func() {
+		if e := p.shelf.clear(); err == nil {
+			err = e
+		}
+	}()
 	if err := p.job.Register(ctx, p.self); err != nil {
 		return fmt.Errorf("joining the job: %w", err)
 	}
@@ -160,7 +167,16 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 		w := <-next
 		return w.gen, w.err
 	}
-	unexplained := time.NewTimer(deathNews)
+	// Who has seen it speaks before who was told, and says more.
+	peer, explained := broken(err, gen.Members), deathNews
+	if peer == "" {
+		explained += hearsayNews
+	}
+	var again anew
+	if errors.As(err, &again) {
+		explained = 0 // it takes no death to explain this
+	}
+	unexplained := time.NewTimer(explained)
 	defer unexplained.Stop()
 	within := rejoinTimeout + p.patience
 	late := time.NewTimer(within)
@@ -178,7 +194,7 @@ func (p *process) generation(ctx context.Context, gen rendezvous.Generation, ran
 			return gen, fmt.Errorf("%w, after: %w", ErrStopped, err)
 		case <-unexplained.C:
 			// Nobody has died: it takes this rank's word to connect anew.
-			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error()})
+			p.job.Stranded(session, control.Stranded{Member: p.self.ID, Generation: gen.ID, Detail: err.Error(), Why: again.why, Peer: peer})
 		case <-late.C:
 			end(err)
 			<-next
@@ -221,7 +237,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 	if r := apart(mesh, gen.Members, rank); r >= 0 && p.network.Transport == TransportAuto {
 		s.Log("warning: ranks %d and %d can't share memory: they use tcp", rank, r)
 	}
-	err = s.live(train)
+	err = s.fly(train)
 	cause := err
 	if agreed(err) {
 		cause = nil
@@ -232,7 +248,7 @@ func (p *process) session(ctx context.Context, gen rendezvous.Generation, rank i
 
 // live synchronises, trains and finishes.
 func (s *Session) live(train func(context.Context, *Session) error) error {
-	if err := synchronise(s.comm, s.st, s.st.layout(), s.first); err != nil {
+	if err := synchronise(s.comm, s.st, s.st.layout()+s.p.common(), s.first); err != nil {
 		return s.fail(err)
 	}
 	s.p.at.Store(int64(s.st.step))

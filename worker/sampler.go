@@ -1,9 +1,6 @@
 package worker
 
-import (
-	"fmt"
-	"math/rand/v2"
-)
+import "fmt"
 
 // Sampler says which samples a step consumes. The global batch is constant: step t consumes
 // the same samples whatever the number of ranks, each sample exactly once an epoch, in an
@@ -59,25 +56,30 @@ func (p Sampler) rows(size int) int { return (p.global(size) + size - 1) / size 
 // shares deals out samples, remembering the order of the epoch it is in.
 type shares struct {
 	Sampler
-	epoch int
-	order []int
+	order *order
+	mine  []int // of the step
 }
 
-func newShares(p Sampler) *shares { return &shares{Sampler: p, epoch: -1} }
+// newShares deals out p's samples. was is what a session before has dealt from, nil for
+// nothing: within an epoch the order is still the same.
+func newShares(p Sampler, was *shares) *shares {
+	s := &shares{Sampler: p}
+	if was != nil && was.Samples == p.Samples && was.Seed == p.Seed {
+		s.order = was.order
+	}
+	return s
+}
 
 // step is step number t's share of rank. Shares of one step differ by at most one sample.
 func (s *shares) step(t, rank, size int) Step {
 	per := s.stepsPerEpoch(size)
 	epoch := t / per
-	if epoch != s.epoch {
-		s.order = rand.New(rand.NewPCG(s.Seed, uint64(epoch))).Perm(s.Samples)
-		s.epoch = epoch
+	if s.order == nil || s.order.epoch != epoch {
+		s.order = shuffle(s.Samples, s.Seed, epoch)
 	}
 	lo := t % per * s.global(size)
 	hi := min(lo+s.global(size), s.Samples)
 	n := hi - lo
-	return Step{
-		Number: t, Epoch: epoch, Weight: n,
-		Samples: s.order[lo+n*rank/size : lo+n*(rank+1)/size],
-	}
+	s.mine = s.order.deal(s.mine[:0], lo+n*rank/size, lo+n*(rank+1)/size)
+	return Step{Number: t, Epoch: epoch, Weight: n, Samples: s.mine}
 }

@@ -19,7 +19,7 @@ func TestSamplerIsAPartition(t *testing.T) {
 				for i := range per {
 					var ofStep, weight int
 					for rank := range size {
-						step := newShares(p).step(epoch*per+i, rank, size)
+						step := newShares(p, nil).step(epoch*per+i, rank, size)
 						if len(step.Samples) > p.rows(size) {
 							t.Fatalf("%+v on %d: a share of %d, compiled for %d rows", p, size, len(step.Samples), p.rows(size))
 						}
@@ -45,11 +45,11 @@ func TestSamplerIsAPartition(t *testing.T) {
 func TestStepConsumesTheSameWhateverTheWorld(t *testing.T) {
 	p := Sampler{Samples: 1000, Batch: 60, Epochs: 2, Seed: 5}
 	for t0 := range p.stepsPerEpoch(1) * p.Epochs {
-		want := newShares(p).step(t0, 0, 1).Samples
+		want := newShares(p, nil).step(t0, 0, 1).Samples
 		for _, size := range []int{2, 5, 8} {
 			var got []int
 			for rank := range size {
-				got = append(got, newShares(p).step(t0, rank, size).Samples...)
+				got = append(got, newShares(p, nil).step(t0, rank, size).Samples...)
 			}
 			if !slices.Equal(got, want) {
 				t.Fatalf("step %d on %d ranks: %v, want %v", t0, size, got, want)
@@ -59,7 +59,7 @@ func TestStepConsumesTheSameWhateverTheWorld(t *testing.T) {
 }
 
 func TestEpochsAreShuffledAnew(t *testing.T) {
-	s := newShares(Sampler{Samples: 100, Batch: 100, Epochs: 2, Seed: 3})
+	s := newShares(Sampler{Samples: 100, Batch: 100, Epochs: 2, Seed: 3}, nil)
 	a := slices.Clone(s.step(0, 0, 1).Samples)
 	b := s.step(1, 0, 1).Samples
 	if slices.Equal(a, b) {

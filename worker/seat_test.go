@@ -81,7 +81,9 @@ func (s *seat) live() error {
 	return s.p.run(s.ctx, st, func(_ context.Context, session *Session) error {
 		s.desk.enters(s, session)
 		for step := range session.Steps(s.desk.plan.sampler) {
-			s.desk.begins(s, session, step)
+			if session.ctx.Err() == nil { // else Train refuses
+				s.desk.begins(s, session, step)
+			}
 			_, err := session.Train(step, func(sample int, x ...[]float32) error {
 				x[0][0] = float32(sample)
 				return nil

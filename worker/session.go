@@ -37,6 +37,7 @@ type Session struct {
 	st         *State
 	shares     *shares
 	stepper    *stepper
+	sentry     *sentry // nil where the state is not verified
 	summary    []string
 	err        error
 }
@@ -112,7 +113,8 @@ func (s *Session) begin(p Sampler) error {
 		return BadInput(fmt.Errorf("step %d was reached on %d ranks, and ScaleBatch makes a step depend on their number, now %d: resume with as many", s.st.step, s.st.world, s.size))
 	}
 	s.st.batches, s.st.world = &p, s.size
-	s.shares = newShares(p)
+	s.shares = newShares(p, s.st.shares)
+	s.st.shares = s.shares
 	rows := (p.rows(s.size) + s.st.Accumulate - 1) / s.st.Accumulate
 	if s.st.Model.Rows() != rows {
 		if err := s.st.Model.Compile(rows); err != nil {
@@ -122,9 +124,12 @@ func (s *Session) begin(p Sampler) error {
 	if err := s.stepper.free(); err != nil { // of an earlier loop over Steps
 		return err
 	}
+	s.sentry = newSentry(s.st, s.p.guards.VerifyEvery, s.size)
 	var err error
-	s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.fabric, &s.p.doing)
-	return err
+	if s.stepper, err = newStepper(s.comm, s.st, s.limits(), s.p.shelf, &s.p.doing); err != nil {
+		return err
+	}
+	return s.p.shelf.clear()
 }
 
 // sameTrajectory reports whether step numbers mean the same samples in both.
@@ -139,7 +144,9 @@ func describe(p Sampler) string {
 // Train does one step: it reads this rank's share, runs the model forward and backward,
 // averages the gradients over all ranks while the backward pass is still running, and
 // applies them. It returns the mean loss over the global batch. Train is collective: a step
-// is applied on all ranks or, where a rank was lost, done again in the next generation.
+// is applied on all ranks or, where a rank was lost, done again in the next generation. With
+// gorun's --on-nan skip, a step that is not finite counts and changes nothing; then the loss
+// may be NaN.
 func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if s.err != nil {
 		return 0, s.err
@@ -153,6 +160,61 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if s.ctx.Err() != nil { // a rank alone has no peers to hear it from
 		return 0, s.fail(context.Cause(s.ctx))
 	}
+	all, err := s.step(step, read)
+	if err != nil {
+		return 0, s.fail(err)
+	}
+	skipped := all[wordNonFinite] != 0
+	if skipped {
+		if err := s.endure(s.stepper.nonFinite(all)); err != nil {
+			return 0, s.fail(err)
+		}
+		loss = s.stepper.skip(step.Weight)
+	} else {
+		if loss, err = s.stepper.apply(step.Weight); err != nil {
+			return 0, s.fail(err)
+		}
+		s.st.strikes.row = 0
+	}
+	s.p.at.Store(int64(s.st.step))
+	s.report(step, loss, skipped)
+	stop := all[wordStop] != 0
+	if err := s.checkpoint(step, stop, all[wordCheckpoint] != 0); err != nil {
+		return 0, s.fail(err)
+	}
+	switch {
+	case stop:
+		s.fail(ErrStopped)
+	case all[wordGeneration] > int64(s.gen.ID):
+		s.fail(errPlanned)
+	}
+	return loss, nil
+}
+
+// step computes a step without applying it, anew where it turns out that the ranks did not
+// begin it with the same state. It returns the world's control word.
+func (s *Session) step(step Step, read Row) (word, error) {
+	for range mostMends {
+		s.comm.At(step.Number + 1)
+		all, err := s.stepper.reduce(step.Samples, read, s.word())
+		if err != nil {
+			return all, err
+		}
+		differ := s.sentry.differs(all)
+		// A bit that has flipped can be why a value is not finite.
+		if s.sentry == nil || !differ && all[wordNonFinite] == 0 {
+			return all, nil
+		}
+		mended, err := s.mend()
+		if err != nil || !mended && !differ {
+			return all, err
+		}
+	}
+	return word{}, disagreement{0, fmt.Errorf("step %d was begun with other bits on some rank %d times in a row: test the memory of the hosts, and resume from a checkpoint", s.st.step+1, mostMends)}
+}
+
+// word is this rank's control word for the step to come.
+func (s *Session) word() word {
 	s.p.doing.set(works)
 	mine := word{wordGeneration: int64(s.gen.ID)}
 	select {
@@ -166,29 +228,8 @@ func (s *Session) Train(step Step, read Row) (loss float64, err error) {
 	if s.p.save.Load() {
 		mine[wordCheckpoint] = 1
 	}
-	all, err := s.stepper.reduce(step.Samples, read, mine)
-	if err != nil {
-		return 0, s.fail(err)
-	}
-	if all[wordNonFinite] != 0 {
-		return 0, s.fail(s.stepper.nonFinite(all))
-	}
-	if loss, err = s.stepper.apply(step.Weight); err != nil {
-		return 0, s.fail(err)
-	}
-	s.p.at.Store(int64(s.st.step))
-	s.report(step, loss)
-	stop := all[wordStop] != 0
-	if err := s.checkpoint(step, stop, all[wordCheckpoint] != 0); err != nil {
-		return 0, s.fail(err)
-	}
-	switch {
-	case stop:
-		s.fail(ErrStopped)
-	case all[wordGeneration] > int64(s.gen.ID):
-		s.fail(errPlanned)
-	}
-	return loss, nil
+	s.sentry.mark(&mine, s.st.step)
+	return mine
 }
 
 // checkpoint saves after a step if that is due. All ranks decide alike; rank 0 writes.

@@ -32,6 +32,8 @@ type State struct {
 	all       []Tensor // parameters, then the optimizer's, then Extra
 	batches   *Sampler // that step counts in; nil before the first
 	world     int      // in which it does, where the batch grows with it
+	strikes   strikes
+	shares    *shares // that the last session dealt from
 }
 
 // prepare checks the state and asks the optimizer for its memory.

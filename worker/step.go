@@ -13,13 +13,15 @@ import (
 // word is the control word: what ranks must know of each other before a step is applied.
 // It is max-reduced over all ranks beside the last bucket, so that every rank acts alike
 // after the same step.
-type word [4]int64
+type word [6]int64
 
 const (
 	wordGeneration = iota // newest generation that a rank has seen
 	wordStop              // 1: stop after this step
 	wordCheckpoint        // 1: save after this step
-	wordNonFinite         // 1 + rank whose own gradients are not finite
+	wordNonFinite         // what of which rank is not finite: rank << 32 | stepper.odd
+	wordHash              // of a part of the state
+	wordInverse           // its complement
 )
 
 // bill is where a step's time went, on this rank.
@@ -39,9 +41,9 @@ type stepper struct {
 	word    word
 	handles []*collective.Handle
 	bill    bill
-	odd     string // a gradient of this rank that is not finite
-	first   bool   // in the first part of a step
-	last    bool   // in the last part of a step
+	odd     int64 // what of this rank is not finite: 0 nothing, 1 the loss, 2 + a parameter
+	first   bool  // in the first part of a step
+	last    bool  // in the last part of a step
 	ready   func(param int, grad []float32)
 }
 
@@ -70,8 +72,8 @@ func (x *stepper) free() error {
 // gradient takes a gradient out of the backward pass and sends its bucket on its way once
 // that is complete, while the pass goes on. The last bucket waits for the loss.
 func (x *stepper) gradient(param int, grad []float32) {
-	if x.odd == "" && !kernels.Finite(grad) {
-		x.odd = "the gradient of " + x.buckets.grads[param].Name
+	if x.odd == 0 && !kernels.Finite(grad) {
+		x.odd = int64(param) + 2
 	}
 	x.buckets.add(param, grad, x.first)
 	if !x.last {
@@ -93,7 +95,7 @@ func (x *stepper) send(k int) {
 // world's.
 func (x *stepper) reduce(samples []int, read Row, w word) (word, error) {
 	m, parts := x.st.Model, x.st.Accumulate
-	x.bill, x.odd = bill{}, ""
+	x.bill, x.odd = bill{}, 0
 	x.buckets.begin()
 	clear(x.handles)
 	var loss float64
@@ -121,11 +123,11 @@ func (x *stepper) reduce(samples []int, read Row, w word) (word, error) {
 		return word{}, failed // the session ends: closing its mesh ends the buckets under way
 	}
 	*x.buckets.loss = float32(loss)
-	if x.odd == "" && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
-		x.odd = "the loss"
+	if x.odd == 0 && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		x.odd = 1
 	}
-	if x.odd != "" {
-		w[wordNonFinite] = int64(x.comm.Rank()) + 1
+	if x.odd != 0 {
+		w[wordNonFinite] = int64(x.comm.Rank())<<32 | x.odd
 	}
 	x.doing.set(waits)
 	waiting := time.Now()
@@ -159,26 +161,33 @@ func (x *stepper) apply(weight int) (loss float64, err error) {
 	return loss, nil
 }
 
-// nonFinite says what was found, as well as this rank knows.
-func (x *stepper) nonFinite(w word) error {
-	e := &NonFiniteError{Step: x.st.step + 1, Rank: int(w[wordNonFinite]) - 1, What: "a gradient"}
-	if e.Rank == x.comm.Rank() {
-		e.What = x.odd
+// skip leaves the gradients out, on all ranks: the step counts, and nothing else changes.
+func (x *stepper) skip(weight int) (loss float64) {
+	x.st.step++
+	return float64(*x.buckets.loss) / float64(weight)
+}
+
+// nonFinite says what was found.
+func (x *stepper) nonFinite(w word) *NonFiniteError {
+	odd := w[wordNonFinite]
+	e := &NonFiniteError{Step: x.st.step + 1, Rank: int(odd >> 32), What: "the loss"}
+	if param := odd&(1<<32-1) - 2; param >= 0 {
+		e.What = "the gradient of " + x.buckets.grads[param].Name
 	}
 	return e
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
-// report turns a step that was applied into what the supervisor is told.
-func (s *Session) report(step Step, loss float64) {
+// report turns a step that was applied, or skipped, into what the supervisor is told.
+func (s *Session) report(step Step, loss float64, skipped bool) {
 	per := s.shares.stepsPerEpoch(s.size)
 	r := control.Report{
 		Member: s.p.self.ID, Rank: s.rank, Generation: s.gen.ID, Size: s.size,
 		T: float64(time.Now().UnixMicro()) / 1e6, Step: step.Number + 1, Steps: per * s.shares.Epochs,
 		Epoch: step.Epoch + 1, Epochs: s.shares.Epochs,
 		StepOfEpoch: step.Number%per + 1, StepsPerEpoch: per, Samples: step.Weight,
-		Fixed: s.shares.ScaleBatch, ComputeMS: ms(s.stepper.bill.compute), CommMS: ms(s.stepper.bill.comm), InputMS: ms(s.stepper.bill.input),
+		Fixed: s.shares.ScaleBatch, Skipped: skipped, ComputeMS: ms(s.stepper.bill.compute), CommMS: ms(s.stepper.bill.comm), InputMS: ms(s.stepper.bill.input),
 	}
 	if !math.IsNaN(loss) && !math.IsInf(loss, 0) {
 		r.Loss = &loss

@@ -3,7 +3,9 @@ package worker
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gorun-ml/gorun/collective"
@@ -54,29 +56,61 @@ func synchronise(c *collective.Comm, st *State, layout string, first func() erro
 			return err
 		}
 	}
-	step := []int64{int64(st.step)}
-	if err := c.Broadcast(kernels.Of(step), from); err != nil {
+	group := takers(all, from)
+	root := slices.Index(group, c.Rank())
+	if root < 0 {
+		return nil // it has this state
+	}
+	root = slices.Index(group, from)
+	if len(group) < c.Size() {
+		if c, err = c.Sub(group); err != nil {
+			return err
+		}
+	}
+	err = stream(c, st, root)
+	if len(group) < len(all) {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// takers are the ranks that take part when from's state goes to all who lack it, in order.
+// The others need not wait for them, nor use the memory's bandwidth.
+func takers(all []standing, from int) (group []int) {
+	for r, s := range all {
+		if r == from || !s.ready || s.step != all[from].step {
+			group = append(group, r)
+		}
+	}
+	return group
+}
+
+// stream gives root's state to all ranks of c. A rank keeps what it has until it has the whole
+// of the other: root may be lost meanwhile, and half a step is worth nothing. That holds for
+// initial values too, from which a rank begins anew where all that had a state are lost.
+func stream(c *collective.Comm, st *State, root int) error {
+	k := &st.strikes
+	counts := []int64{int64(st.step), int64(k.row), int64(k.skipped), int64(k.returns), int64(k.bad)}
+	if err := c.Broadcast(kernels.Of(counts), root); err != nil {
 		return err
 	}
-	// What has come in part is worth nothing. Should the sender be lost meanwhile, this rank's
-	// own state must still be whole, as others may have to take it: so it is kept until all
-	// has come.
-	come := make([]kernels.Vector, len(st.all))
+	apart := c.Rank() != root
+	fresh := make([]kernels.Vector, len(st.all))
 	for i, t := range st.all {
-		come[i] = t.Data
-		if c.Rank() != from {
-			come[i].Bytes = make([]byte, len(t.Data.Bytes))
+		if fresh[i] = t.Data; apart {
+			fresh[i].Bytes = make([]byte, len(t.Data.Bytes))
 		}
-		if err := c.Broadcast(come[i], from); err != nil {
+		if err := c.Broadcast(fresh[i], root); err != nil {
 			return fmt.Errorf("state %s: %w", t.Name, err)
 		}
 	}
-	if c.Rank() != from {
+	if apart {
 		for i, t := range st.all {
-			copy(t.Data.Bytes, come[i].Bytes)
+			copy(t.Data.Bytes, fresh[i].Bytes)
 		}
 	}
-	st.step, st.ready = int(step[0]), true
+	st.step, st.ready = int(counts[0]), true
+	k.row, k.skipped, k.returns, k.bad = int(counts[1]), int(counts[2]), int(counts[3]), int(counts[4])
 	return nil
 }
 

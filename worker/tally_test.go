@@ -128,7 +128,7 @@ func (m *tally) account(o *chronicle) (a account) {
 
 // undisturbed is the account after every step of a run, from 0, in plain loops.
 func undisturbed(p Sampler) []account {
-	s, a := newShares(p), account{}
+	s, a := newShares(p, nil), account{}
 	accounts := []account{a}
 	for t := range p.stepsPerEpoch(1) * p.Epochs {
 		step, n := s.step(t, 0, 1), 0

@@ -16,8 +16,10 @@ type group struct {
 	name    string
 	ours    bool
 	seconds []float64
-	none    int // repetitions without a step
-	lost    int // most steps that were lost in one
+	named   []float64 // of those, until a rank that hangs was named; ascending too
+	after   []float64 // and after that
+	none    int       // repetitions without a step
+	lost    int       // most steps that were lost in one
 }
 
 // groups puts results together, in the order in which things first come.
@@ -37,24 +39,33 @@ func groups(all []Result) []group {
 		}
 		g.seconds = append(g.seconds, *r.Seconds)
 		g.lost = max(g.lost, r.StepsLost)
+		if r.Named != nil {
+			g.named, g.after = append(g.named, *r.Named), append(g.after, *r.Seconds-*r.Named)
+		}
 	}
 	for _, g := range gs {
 		slices.Sort(g.seconds)
+		slices.Sort(g.named)
+		slices.Sort(g.after)
 	}
 	return gs
 }
 
-// percentile is the least of the seconds that p of 100 repetitions stay within.
-func (g group) percentile(p float64) float64 {
-	i := int(math.Ceil(p/100*float64(len(g.seconds)))) - 1
-	return g.seconds[max(i, 0)]
+// percentile is the least of the seconds, ascending, that p of 100 repetitions stay within.
+func percentile(seconds []float64, p float64) float64 {
+	i := int(math.Ceil(p/100*float64(len(seconds)))) - 1
+	return seconds[max(i, 0)]
 }
 
 func (g group) says() []string {
 	var s []string
 	if n := len(g.seconds); n > 0 {
-		s = append(s, fmt.Sprintf("%d times", n), fmt.Sprintf("median %.3f s", g.percentile(50)),
-			fmt.Sprintf("p99 %.3f s", g.percentile(99)), fmt.Sprintf("at most %d steps lost", g.lost))
+		s = append(s, fmt.Sprintf("%d times", n), fmt.Sprintf("median %.3f s", percentile(g.seconds, 50)),
+			fmt.Sprintf("p99 %.3f s", percentile(g.seconds, 99)), fmt.Sprintf("at most %d steps lost", g.lost))
+	}
+	if len(g.named) > 0 {
+		s = append(s, fmt.Sprintf("named after %.3f s in the median, %.3f s at most", percentile(g.named, 50), percentile(g.named, 100)),
+			fmt.Sprintf("a step %.3f s after that, %.3f s at most", percentile(g.after, 50), percentile(g.after, 100)))
 	}
 	if g.none > 0 {
 		s = append(s, fmt.Sprintf("%d times no step within the limit", g.none))

@@ -6,7 +6,8 @@
 // The cases:
 //
 //	worker   kill -9 of one of 4 ranks
-//	hang     SIGSTOP of one of 4 ranks; what is measured contains -stall
+//	hang     SIGSTOP of one of 4 ranks; what is measured contains "named", the time until
+//	         gorun has named the rank and ended it, which -stall bounds
 //	host     kill -9 of everything that runs on one of 3 hosts with 4 ranks: its agent and its
 //	         ranks. Hosts are loopback addresses, so that its network doesn't fall silent
 //
@@ -54,6 +55,7 @@ type Result struct {
 	Seconds    *float64 `json:"seconds"` // null: there was no step within the limit
 	StepsLost  int      `json:"steps_lost"`
 	Generation int      `json:"generation"`
+	Named      *float64 `json:"named,omitempty"` // seconds until a rank that hangs was named and ended
 }
 
 // bench is what the flags ask for.

@@ -70,7 +70,7 @@ func (b *bench) ours(ctx context.Context) (r Result, err error) {
 	if _, err := s.await(ctx, job, func(all []step) bool { return len(all) >= settled }); err != nil {
 		return r, err
 	}
-	at, err := s.inject(ctx)
+	victim, at, err := s.inject(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -81,7 +81,36 @@ func (b *bench) ours(ctx context.Context) (r Result, err error) {
 	if err != nil && limit.Err() == nil {
 		return r, err
 	}
-	return b.outcome(all, at), nil
+	r = b.outcome(all, at)
+	if b.fault == "hang" && r.Seconds != nil {
+		r.Named, err = s.named(ctx, victim, at)
+	}
+	return r, err
+}
+
+// named is how long after at the job had named a rank as lost.
+func (s *stage) named(ctx context.Context, m member, at time.Time) (*float64, error) {
+	ask := exec.CommandContext(ctx, s.gorun, "events", "--json", m.Job)
+	ask.Env = s.env
+	out, err := ask.Output()
+	if err != nil {
+		return nil, fmt.Errorf("gorun events: %w", err)
+	}
+	for line := range bytes.Lines(out) {
+		var e struct {
+			T     float64
+			Event string
+			Rank  int
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("gorun events: %w", err)
+		}
+		if e.Event == "rank-lost" && e.Rank == m.Rank {
+			seconds := e.T - float64(at.UnixMicro())/1e6
+			return &seconds, nil
+		}
+	}
+	return nil, fmt.Errorf("gorun events: rank %d was not lost in %s", m.Rank, out)
 }
 
 // outcome finds the first step of a later generation.
@@ -206,38 +235,40 @@ func (s *stage) await(ctx context.Context, job *started, enough func([]step) boo
 
 // member is a rank as gorun ps --json has it.
 type member struct {
+	Job  string
 	Rank int
 	Host string
 	PID  int
 }
 
 // inject does what goes wrong to rank 2, or to its host, and returns when.
-func (s *stage) inject(ctx context.Context) (time.Time, error) {
+func (s *stage) inject(ctx context.Context) (m member, at time.Time, err error) {
 	ask := exec.CommandContext(ctx, s.gorun, "ps", "--json")
 	ask.Env = s.env
 	out, err := ask.Output()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("gorun ps: %w", err)
+		return m, at, fmt.Errorf("gorun ps: %w", err)
 	}
 	var all []member
 	if err := json.Unmarshal(out, &all); err != nil {
-		return time.Time{}, fmt.Errorf("gorun ps: %w", err)
+		return m, at, fmt.Errorf("gorun ps: %w", err)
 	}
 	for _, m := range all {
 		if m.Rank != 2 {
 			continue
 		}
-		now := time.Now()
+		at = time.Now()
 		switch s.fault {
 		case "worker":
-			return now, syscall.Kill(m.PID, syscall.SIGKILL)
+			err = syscall.Kill(m.PID, syscall.SIGKILL)
 		case "hang":
-			return now, syscall.Kill(m.PID, syscall.SIGSTOP)
+			err = syscall.Kill(m.PID, syscall.SIGSTOP)
 		default:
-			return s.killHost(m.Host)
+			at, err = s.killHost(m.Host)
 		}
+		return m, at, err
 	}
-	return time.Time{}, fmt.Errorf("gorun ps: no rank 2 in %s", out)
+	return m, at, fmt.Errorf("gorun ps: no rank 2 in %s", out)
 }
 
 // hosts starts three agents on addresses of this machine, and returns where to join them.

@@ -20,12 +20,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestMeasuresAKilledRankAndHost(t *testing.T) {
+func TestMeasuresEachFault(t *testing.T) {
 	gorun := filepath.Join(t.TempDir(), "gorun")
 	if out, err := exec.Command("go", "build", "-o", gorun, "../../launcher/gorun").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, fault := range []string{"worker", "host"} {
+	for _, fault := range []string{"worker", "hang", "host"} {
 		var out, errs bytes.Buffer
 		args := []string{"-case", fault, "-reps", "1", "-json", "-state", "8000", "-python", "none", "-gorun", gorun}
 		if status := run(t.Context(), args, &out, &errs); status != 0 {
@@ -37,6 +37,9 @@ func TestMeasuresAKilledRankAndHost(t *testing.T) {
 		}
 		if r.Case != fault || r.System != "gorun" || r.Seconds == nil || *r.Seconds <= 0 || r.StepsLost != 0 || r.Generation < 2 {
 			t.Errorf("%s: %s", fault, out.String())
+		}
+		if (r.Named != nil) != (fault == "hang") || r.Named != nil && *r.Named <= 0 {
+			t.Errorf("%s: named when? %s", fault, out.String())
 		}
 	}
 }
@@ -90,8 +93,8 @@ func TestReadsAndDrawsWhatItPrinted(t *testing.T) {
 }
 
 func TestPercentile(t *testing.T) {
-	g := group{seconds: []float64{1, 2, 3, 4}}
-	got := []float64{g.percentile(50), g.percentile(51), g.percentile(99), g.percentile(1)}
+	seconds := []float64{1, 2, 3, 4}
+	got := []float64{percentile(seconds, 50), percentile(seconds, 51), percentile(seconds, 99), percentile(seconds, 1)}
 	if !slices.Equal(got, []float64{2, 3, 4, 1}) {
 		t.Errorf("%v", got)
 	}

@@ -101,6 +101,10 @@ type AgentExited struct {
 	Member string `json:"member"`
 	Status int    `json:"status"`
 	Signal int    `json:"signal,omitempty"`
+	// Starved says that the kernel has killed it for memory, and Limit how many bytes its
+	// cgroup may take; 0 for no limit.
+	Starved bool  `json:"starved,omitempty"`
+	Limit   int64 `json:"limit,omitempty"`
 }
 
 // AgentDrained is the last word on a candidate, with the end of its standard error.

@@ -24,6 +24,8 @@ type Env struct {
 	Stall      time.Duration // without a sign of life, until a rank is taken for hung; 0: never
 	Patience   time.Duration // for which the job may wait for hosts, beyond what it needs to replace ranks
 	Checkpoint Checkpointing
+	Guards     Guards
+	Flight     string // folder for the last operations of ranks whose generation fails; "" for none
 
 	// For programs that don't know gorun.
 	Rank, LocalRank, WorldSize, LocalWorldSize int
@@ -50,6 +52,7 @@ func (e Env) Environ() []string {
 		"GORUN_SECRET_FD=" + n(e.SecretFD), "GORUN_STALL=" + e.Stall.String(), "GORUN_PATIENCE=" + e.Patience.String(),
 		"GORUN_CHECKPOINT_DIR=" + e.Checkpoint.Dir, "GORUN_CHECKPOINT_EVERY=" + n(e.Checkpoint.Every),
 		"GORUN_CHECKPOINT_KEEP=" + n(e.Checkpoint.Keep), "GORUN_RESUME=" + strconv.FormatBool(e.Checkpoint.Resume),
+		"GORUN_FLIGHT=" + e.Flight,
 		"RANK=" + n(e.Rank), "LOCAL_RANK=" + n(e.LocalRank), "WORLD_SIZE=" + n(e.WorldSize),
 		"LOCAL_WORLD_SIZE=" + n(e.LocalWorldSize),
 		"MASTER_ADDR=" + e.MasterAddr, "MASTER_PORT=" + n(e.MasterPort),
@@ -57,7 +60,7 @@ func (e Env) Environ() []string {
 		"HOROVOD_LOCAL_RANK=" + n(e.LocalRank), "HOROVOD_LOCAL_SIZE=" + n(e.LocalWorldSize),
 		"HOROVOD_CROSS_RANK=" + n(e.CrossRank), "HOROVOD_CROSS_SIZE=" + n(max(e.CrossSize, 1)),
 	}
-	return env
+	return append(env, e.Guards.environ()...)
 }
 
 // ParseEnv reads what Environ wrote. ok is false where gorun did not start this process.
@@ -84,11 +87,16 @@ func ParseEnv(lookup func(string) (string, bool)) (e Env, ok bool, err error) {
 		return d
 	}
 	e.Broker, e.Member, e.Host, e.Bind = text("GORUN_BROKER"), text("GORUN_MEMBER"), text("GORUN_HOST"), text("GORUN_BIND")
+	e.Flight = text("GORUN_FLIGHT")
 	e.Slot, e.SecretFD = number("GORUN_SLOT"), number("GORUN_SECRET_FD")
 	e.Stall, e.Patience = duration("GORUN_STALL"), duration("GORUN_PATIENCE")
 	e.Checkpoint = Checkpointing{
 		Dir: text("GORUN_CHECKPOINT_DIR"), Every: number("GORUN_CHECKPOINT_EVERY"),
 		Keep: number("GORUN_CHECKPOINT_KEEP"), Resume: strings.EqualFold(text("GORUN_RESUME"), "true"),
+	}
+	guards, bad := ParseGuards(lookup)
+	if e.Guards = guards; err == nil {
+		err = bad
 	}
 	e.Rank, e.LocalRank, e.WorldSize, e.LocalWorldSize = number("RANK"), number("LOCAL_RANK"), number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE")
 	e.MasterAddr, e.MasterPort = text("MASTER_ADDR"), number("MASTER_PORT")

@@ -115,8 +115,8 @@ func FuzzEnv(f *testing.F) {
 func TestEnvRoundTrip(t *testing.T) {
 	want := Env{
 		Job: "7f3a", Broker: "127.0.0.1:4222", Member: "2.1", Host: "h1", Slot: 2, Bind: "127.0.0.1", SecretFD: 3, Stall: 5 * time.Second,
-		Checkpoint: Checkpointing{Dir: "/tmp/c", Every: 10, Keep: 3, Resume: true},
-		Rank:       2, LocalRank: 2, WorldSize: 4, LocalWorldSize: 4, MasterAddr: "127.0.0.1", MasterPort: 29500,
+		Checkpoint: Checkpointing{Dir: "/tmp/c", Every: 10, Keep: 3, Resume: true}, Guards: Guards{OnNaN: OnNaNSkip, VerifyEvery: 7},
+		Rank: 2, LocalRank: 2, WorldSize: 4, LocalWorldSize: 4, MasterAddr: "127.0.0.1", MasterPort: 29500,
 	}
 	env := make(map[string]string)
 	for _, pair := range want.Environ() {

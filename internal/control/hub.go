@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,10 +157,7 @@ func (h *Hub) serve(subject string, f func(*nats.Msg)) error {
 func (h *Hub) up(m *nats.Msg) {
 	subject := strings.TrimPrefix(m.Subject, h.prefix)
 	if subject == subjectReport {
-		// Nobody waits for an answer to a report; a malformed one is lost.
-		if r, err := decode[Report](m.Data); err == nil {
-			h.handler.Reported(r)
-		}
+		h.reported(m)
 		return
 	}
 	if subject == subjectPulse {
@@ -177,6 +175,19 @@ func (h *Hub) up(m *nats.Msg) {
 	}
 	if !errors.Is(err, ErrElsewhere) {
 		h.answer(m, replyError(err))
+	}
+}
+
+// reported takes reports, of one rank and in order. What is malformed is lost. Of several
+// hubs one says that more may come.
+func (h *Hub) reported(m *nats.Msg) {
+	for line := range bytes.Lines(m.Data) {
+		if r, err := decode[Report](line); err == nil {
+			h.handler.Reported(r)
+		}
+	}
+	if role := h.role(); m.Reply != "" && (role == Leads || role == Leaderless) {
+		_ = m.Respond(nil) // its sender doesn't wait for long
 	}
 }
 

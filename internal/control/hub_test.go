@@ -3,6 +3,9 @@ package control
 import (
 	"context"
 	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,5 +165,69 @@ func TestWorkerTellsTheHub(t *testing.T) {
 	}
 	if s := <-j.log.lines; s != "m0: hello" {
 		t.Errorf("line arrived as %q", s)
+	}
+}
+
+// Ranks that report faster than the launcher takes it in hold up nobody: a newcomer is heard
+// at once, and a rank's own words come after its reports.
+func TestReportsHoldUpNobody(t *testing.T) {
+	b := startTestBroker(t)
+	h := &slow{log: newLog(), gate: make(chan struct{})}
+	hub, err := NewHub(b.connect(), "j1", rendezvous.NewMemory(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hub.Close() })
+	open := sync.OnceFunc(func() { close(h.gate) })
+	t.Cleanup(open) // else the hub doesn't end
+	const ranks = 3
+	var all []*Client
+	for r := range ranks {
+		c := b.dial("m" + strconv.Itoa(r))
+		for step := range maxReports {
+			_ = c.Report(Report{Member: "m" + strconv.Itoa(r), Rank: r, Size: ranks, Step: step + 1})
+		}
+		all = append(all, c)
+	}
+	newcomer := b.dial("n")
+	told := make(chan error, 1)
+	go func() { told <- newcomer.Register(t.Context(), rendezvous.Member{ID: "n", Host: "h", Addr: "1"}) }()
+	taken := 0
+	for registered := false; !registered; {
+		select {
+		case h.gate <- struct{}{}: // one report is taken in
+			taken++
+		case <-h.members:
+			registered = true
+		case <-time.After(30 * time.Second):
+			t.Fatal("neither a report nor a newcomer within 30 s")
+		}
+	}
+	if most := ranks * (maxBatch + 1) * 2; taken > most {
+		t.Errorf("%d reports went before a newcomer, want at most %d", taken, most)
+	}
+	open()
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	if err := all[0].Fail(t.Context(), Failure{Member: "m0"}); err != nil {
+		t.Error(err)
+	}
+	if n := h.last.Load(); n != maxReports {
+		t.Errorf("a rank's word came after its report of step %d, want %d", n, maxReports)
+	}
+}
+
+// slow takes a report in when the gate lets it.
+type slow struct {
+	*log
+	gate chan struct{}
+	last atomic.Int64 // step that rank 0 reported
+}
+
+func (s *slow) Reported(r Report) {
+	<-s.gate
+	if r.Rank == 0 {
+		s.last.Store(int64(r.Step))
 	}
 }

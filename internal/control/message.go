@@ -21,7 +21,8 @@ type Report struct {
 	ComputeMS     float64  `json:"compute_ms"`
 	CommMS        float64  `json:"comm_ms"` // exposed: time in which the rank waited for others
 	InputMS       float64  `json:"input_ms"`
-	Fixed         bool     `json:"fixed,omitempty"` // what a step is depends on the number of ranks
+	Skipped       bool     `json:"skipped,omitempty"` // it was not finite, and not applied
+	Fixed         bool     `json:"fixed,omitempty"`   // what a step is depends on the number of ranks
 }
 
 // Failure is why a rank gives up, said before it exits.
@@ -45,6 +46,7 @@ type Kind string
 const (
 	KindExit       Kind = "exit"       // a rank's process ended with a status of its own
 	KindSignal     Kind = "signal"     // a rank's process was ended by a signal
+	KindMemory     Kind = "memory"     // a rank's process was killed by the kernel for memory
 	KindPanic      Kind = "panic"      // a rank's process panicked
 	KindNoFinish   Kind = "no-finish"  // status 0 without a finish record
 	KindError      Kind = "error"      // the training function returned an error
@@ -92,6 +94,9 @@ type Stranded struct {
 	Member     string `json:"member"`
 	Generation uint64 `json:"generation"`
 	Detail     string `json:"detail"`
+	Why        string `json:"why,omitempty"` // nothing has failed: the ranks want to start over
+	// Peer is the member to whom it lost its connection or could make none, "" if unknown.
+	Peer string `json:"peer,omitempty"`
 }
 
 // Command is what the supervisor asks of all ranks. They act on it after the same step.

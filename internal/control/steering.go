@@ -84,6 +84,8 @@ type Event struct {
 	Rank       int     `json:"rank"` // -1 where it isn't about one
 	Host       string  `json:"host"` // "" where it isn't about one
 	Status     *int    `json:"status,omitempty"`
+	Seconds    float64 `json:"seconds,omitempty"` // without a step, where it says that training goes on
+	Flight     string  `json:"flight,omitempty"`  // at the end: folder of what ranks did last before failures
 	Detail     string  `json:"detail"`
 }
 
@@ -94,9 +96,13 @@ const (
 	EventFinished   = "finished"   // every rank has, and the last one was
 	EventRankLost   = "rank-lost"
 	EventHostLost   = "host-lost"
-	EventSaved      = "saved"  // a checkpoint
-	EventStop       = "stop"   // somebody has asked for it
-	EventResize     = "resize" // somebody has asked for it
+	EventStalled    = "stalled"  // a rank hangs, and is ended
+	EventFailed     = "failed"   // a rank gave up, and with it the job
+	EventTraining   = "training" // after a loss, the first step is done
+	EventSlow       = "slow"     // a rank is
+	EventSaved      = "saved"    // a checkpoint
+	EventStop       = "stop"     // somebody has asked for it
+	EventResize     = "resize"   // somebody has asked for it
 	EventHostJoined = "host-joined"
 	EventDrain      = "drain"   // ranks are to leave a host
 	EventDrained    = "drained" // they have

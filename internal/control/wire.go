@@ -12,7 +12,7 @@ import (
 // The subjects of a job, after "gorun.JOB.":
 //
 //	up.register up.fail up.finish up.saved up.say   a letter, answered when it was handled
-//	up.report                                       a Report, not answered
+//	up.report                                       Reports of a rank, a line each; answered when they were taken
 //	up.pulse                                        a Pulse, not answered
 //	news                                            a letter of a host's agent
 //	watch    after which generation; answered with a later one, or with nothing yet

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gorun-ml/gorun/internal/control"
 	"github.com/gorun-ml/gorun/launcher"
 )
 
@@ -69,13 +70,17 @@ func (c *command) root() *cobra.Command {
 	f.StringVar(&o.Checkpoint.Dir, "checkpoint", "", "keep checkpoints in `DIR`")
 	f.IntVar(&o.Checkpoint.Every, "checkpoint-every", 0, "one every `STEPS`; 0: one at the end")
 	f.IntVar(&o.Checkpoint.Keep, "checkpoint-keep", launcher.DefaultKeep, "keep the newest `N`")
+	f.StringVar(&o.Guards.OnNaN, "on-nan", control.OnNaNStop, "a value is not finite: stop, skip or restore")
+	f.IntVar(&o.Guards.VerifyEvery, "verify-every", control.DefaultVerifyEvery, "compare ranks' state every `STEPS`; 0: never")
 	f.BoolVar(&o.Checkpoint.Resume, "resume", false, "go on from the newest checkpoint")
 	f.StringVar(&o.Output, "output", "", "keep what ranks write in `DIR`/rank-N.log")
 	f.StringVar(&o.Metrics, "metrics", "", "write a line of JSON a step to `FILE`")
 	f.StringVar(&o.Verdict, "verdict", "", "write how the job ended to `FILE`, as JSON")
+	f.StringVar(&o.Flight, "flight", "", "leave what ranks did last before a failure in `DIR`")
 	f.BoolVar(&o.Gang, "gang", false, "the program does not call worker.Run")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "show nothing but why the job failed")
 	f.DurationVar(&o.Stall, "stall", launcher.DefaultStall, "replace a rank that is silent for `TIME`; 0: never")
+	f.Float64Var(&o.EvictSlow, "evict-slow", 0, "replace a rank that works `FACTOR` times as long as others; 0: never")
 	f.DurationVar(&o.StartTimeout, "start-timeout", launcher.DefaultStartTimeout, "`TIME` until worker.Run is called")
 	f.DurationVar(&o.Grace, "grace", launcher.DefaultGrace, "`TIME` for ranks to end")
 	f.StringVar(&o.Bind, "bind", launcher.DefaultBind, "listen on this `IP`")
@@ -86,14 +91,15 @@ func (c *command) root() *cobra.Command {
 	f.BoolVar(&o.Detach, "detach", false, "leave the job to agents of its hosts")
 	f.BoolVar(&o.Oversubscribe, "oversubscribe", false, "allow more than 64 ranks a core")
 	f.BoolP("help", "h", false, "show this screen")
-	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport"} { // the screen has 24 lines
+	for _, rare := range []string{"oversubscribe", "help", "env", "file", "ssh", "key", "discovery-script", "nic", "spread", "checkpoint-keep", "deterministic", "start-timeout", "stall", "evict-slow", "min-np", "max-np", "elastic-timeout", "spares", "grace", "bind", "transport", "on-nan", "verify-every", "flight"} { // the screen has 24 lines
 		_ = f.MarkHidden(rare) // the flags exist
 	}
 	root.SetHelpTemplate(helpTemplate)
-	for _, dirs := range []string{"checkpoint", "output"} {
+	for _, dirs := range []string{"checkpoint", "output", "flight"} {
 		_ = root.MarkFlagDirname(dirs) // the flags exist
 	}
 	_ = root.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions(launcher.Transports(), cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("on-nan", cobra.FixedCompletions(control.OnNaNs(), cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(versionCommand(), c.doctorCommand(), psCommand(), topologyCommand(), c.agentCommand(), hostsCommand(), c.benchCommand(), rankCommand(),
 		logsCommand(), eventsCommand(), explainCommand(), stopCommand(), resizeCommand(), drainCommand(), c.attachCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(*cobra.Command, []string) error { return root.Help() }})

@@ -69,11 +69,14 @@ func TestScript(t *testing.T) {
 			"smalldisk": smalldisk,
 			"besiege":   besiege,
 			"heard":     heard,
+			"confine":   confine,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "mount":
 				return mountable, nil
+			case "confine":
+				return mayConfine(), nil
 			case "capture":
 				return mayCapture(), nil
 			case "torch":

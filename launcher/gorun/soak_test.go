@@ -31,43 +31,22 @@ type soaked struct {
 	dir   string
 	env   []string
 	gorun string
+	train string
 	job   *exec.Cmd
 	gone  chan struct{}
 	said  bytes.Buffer // to be read once it is gone
 }
 
-// TestSoak breaks a job at random: ranks are killed, or stopped for a while and continued, and
+// TestSoak breaks a job at random: ranks are killed, or stopped, for a while or for good, and
 // their number changes. Each step must be done, of all its samples, and what gorun's process
-// holds must not grow.
+// and the ranks hold must not grow.
 func TestSoak(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what processes hold is read from /proc")
 	}
-	gorun, err := exec.LookPath("gorun") // this program, as TestMain has put it there
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &soaked{T: t, dir: t.TempDir(), gorun: gorun, gone: make(chan struct{})}
-	s.env = append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir)
-	train := filepath.Join(s.dir, "train")
-	if out, err := exec.Command("go", "build", "-o", train, "./testdata/train").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	s := newSoaked(t)
 	metrics := filepath.Join(s.dir, "m.jsonl")
-	s.job = exec.Command(gorun, "-np", "2", "--restarts", "1000000", "--metrics", metrics, train, "--epochs", "10000000")
-	s.job.Env, s.job.Stdout, s.job.Stderr = s.env, &s.said, &s.said
-	s.job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.job.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = s.job.Wait() // its status is looked at once it is gone
-		close(s.gone)
-	}()
-	t.Cleanup(func() {
-		_ = s.job.Process.Kill() // its ranks go with it
-		<-s.gone
-	})
+	s.start("-np", "2", "--restarts", "1000000", "--stall", "1s", "--metrics", metrics, s.train, "--epochs", "10000000", "--census", s.dir)
 	s.advance(2, 20)
 	before := s.holds()
 	random := rand.New(rand.NewPCG(*soakSeed, 0))
@@ -75,16 +54,19 @@ func TestSoak(t *testing.T) {
 	for i := range *soakFaults {
 		ranks := s.state().Ranks
 		victim := ranks[random.IntN(len(ranks))]
-		switch what := random.IntN(3); what {
+		switch what := random.IntN(4); what {
 		case 0:
 			s.signal(victim.PID, syscall.SIGKILL)
 		case 1:
 			s.signal(victim.PID, syscall.SIGSTOP)
 			<-time.After(time.Duration(random.IntN(100)) * time.Millisecond) // how long it is stopped is the fault
 			s.signal(victim.PID, syscall.SIGCONT)
+		case 2:
+			s.signal(victim.PID, syscall.SIGSTOP) // until it is replaced
+			s.until("the end of a rank that hangs", func() bool { return errors.Is(syscall.Kill(victim.PID, 0), syscall.ESRCH) })
 		default:
 			size = 5 - size // a rank that is killed leaves one that holds the state
-			resize := exec.Command(gorun, "resize", s.state().Job, strconv.Itoa(size))
+			resize := exec.Command(s.gorun, "resize", s.state().Job, strconv.Itoa(size))
 			resize.Env = s.env
 			if out, err := resize.CombinedOutput(); err != nil {
 				t.Fatalf("fault %d of seed %d: resize to %d: %v: %s", i, *soakSeed, size, err, out)
@@ -94,7 +76,7 @@ func TestSoak(t *testing.T) {
 	}
 	after := s.holds()
 	t.Logf("%v after %d faults, %v before", after, *soakFaults, before)
-	if after.descriptors > before.descriptors+16 || after.rankDescriptors > before.rankDescriptors+16 || after.kB > 2*before.kB+64<<10 {
+	if after.grew(before) {
 		t.Errorf("%v after %d faults, %v before", after, *soakFaults, before)
 	}
 	pids := []int{}
@@ -119,6 +101,41 @@ func TestSoak(t *testing.T) {
 			t.Errorf("rank's process %d is left", pid)
 		}
 	}
+}
+
+// newSoaked builds what is to train.
+func newSoaked(t *testing.T) *soaked {
+	t.Helper()
+	gorun, err := exec.LookPath("gorun") // this program, as TestMain has put it there
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &soaked{T: t, dir: t.TempDir(), gorun: gorun, gone: make(chan struct{})}
+	s.env = append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir)
+	s.train = filepath.Join(s.dir, "train")
+	if out, err := exec.Command("go", "build", "-o", s.train, "./testdata/train").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return s
+}
+
+// start starts the job.
+func (s *soaked) start(args ...string) {
+	s.Helper()
+	s.job = exec.Command(s.gorun, args...)
+	s.job.Env, s.job.Stdout, s.job.Stderr = s.env, &s.said, &s.said
+	s.job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.job.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go func() {
+		_ = s.job.Wait() // its status is looked at once it is gone
+		close(s.gone)
+	}()
+	s.Cleanup(func() {
+		_ = s.job.Process.Kill() // its ranks go with it
+		<-s.gone
+	})
 }
 
 // state is the only job's, once its launcher answers.
@@ -159,8 +176,21 @@ func (s *soaked) advance(size, steps int) {
 	})
 }
 
-// until waits for something that has to be so within two minutes, while the job lives.
+// until is await while the job lives.
 func (s *soaked) until(what string, seen func() bool) {
+	s.Helper()
+	s.await(what, func() bool {
+		select {
+		case <-s.gone:
+			s.Fatalf("%s: the job has ended:\n%s", what, s.said.String())
+		default:
+		}
+		return seen()
+	})
+}
+
+// await waits for something that has to be so within two minutes.
+func (s *soaked) await(what string, seen func() bool) {
 	s.Helper()
 	again := time.NewTicker(lookEvery)
 	defer again.Stop()
@@ -169,8 +199,6 @@ func (s *soaked) until(what string, seen func() bool) {
 	for !seen() {
 		select {
 		case <-again.C:
-		case <-s.gone:
-			s.Fatalf("%s: the job has ended:\n%s", what, s.said.String())
 		case <-late.C:
 			s.Fatalf("%s: not within two minutes (seed %d)", what, *soakSeed)
 		}
@@ -182,37 +210,6 @@ func (s *soaked) signal(pid int, what syscall.Signal) {
 	if err := syscall.Kill(pid, what); err != nil && !errors.Is(err, syscall.ESRCH) {
 		s.Fatalf("%v to %d: %v", what, pid, err)
 	}
-}
-
-// held is what must not grow.
-type held struct {
-	descriptors, rankDescriptors int // of gorun, and the most of a rank
-	kB                           int // of gorun's memory
-}
-
-func (h held) String() string {
-	return fmt.Sprintf("gorun: %d descriptors, %d kB; a rank: %d descriptors", h.descriptors, h.kB, h.rankDescriptors)
-}
-
-func (s *soaked) holds() held {
-	h := held{descriptors: descriptors(s.job.Process.Pid)}
-	for _, r := range s.state().Ranks {
-		h.rankDescriptors = max(h.rankDescriptors, descriptors(r.PID))
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.job.Process.Pid))
-	if err != nil {
-		s.Fatal(err)
-	}
-	_, rss, _ := strings.Cut(string(status), "VmRSS:")
-	if _, err := fmt.Sscan(rss, &h.kB); err != nil {
-		s.Fatalf("no VmRSS in %s", status)
-	}
-	return h
-}
-
-func descriptors(pid int) int {
-	all, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)) // none where it has just ended
-	return len(all)
 }
 
 // checkSteps wants each step of a job once in each generation that did it, none left out, and of 16 samples.

@@ -3,6 +3,7 @@ package shm
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -50,7 +51,7 @@ func (f *Fabric) share(m *Mesh, peers []transport.Peer) error {
 		return f.alone(m)
 	}
 	m.meet(group, maps, f.ringers(offers))
-	m.crowded = m.inner.Crowded()
+	m.crowded = m.inner.Near()+1 > runtime.NumCPU()
 	for i, o := range offers {
 		m.together = m.together || i != m.index && o.process == offers[m.index].process
 	}

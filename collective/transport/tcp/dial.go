@@ -16,6 +16,9 @@ const (
 	// A peer that refuses connections for this long has gone: it listened before its
 	// address became known.
 	refusedFor = time.Second
+	// A peer that leaves so many connections in a row unanswered, each for as long as a
+	// handshake may take, is out of reach: its host's kernel would answer for it.
+	unanswered = 4
 	// How long a lane may take to be made. The peer lives and needs to do nothing for it.
 	laneWithin = 10 * time.Second
 	// How many handshakes a rank begins at once. With all of them at once, those of 64 ranks
@@ -28,6 +31,7 @@ const (
 // its turn for the first handshake.
 func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wire, error) {
 	var refused time.Time // since when
+	silent := 0           // in a row
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		c, again, err := m.try(ctx, peer, lane)
 		if err == nil {
@@ -42,7 +46,13 @@ func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wir
 		m.mu.Lock()
 		m.last[peer.Rank] = err
 		m.mu.Unlock()
+		if silent++; !outOfReach(err) {
+			silent = 0
+		}
 		switch {
+		case silent >= unanswered:
+			return nil, &transport.PeerError{Rank: peer.Rank, Host: peer.Host, Err: fmt.Errorf(
+				"%w: %s doesn't answer: %s", transport.ErrLost, peer.Addr, reason(err))}
 		case !errors.Is(err, syscall.ECONNREFUSED):
 			refused = time.Time{}
 		case refused.IsZero():
@@ -56,6 +66,13 @@ func (m *Mesh) dial(ctx context.Context, peer transport.Peer, lane uint16) (*wir
 			return nil, err
 		}
 	}
+}
+
+// outOfReach says whether a connection was not answered at all, for as long as it might have
+// been.
+func outOfReach(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial" && op.Timeout()
 }
 
 // turn waits until this rank may begin another handshake.

@@ -36,7 +36,7 @@ type Mesh struct {
 	greetings chan struct{} // a token for each handshake that this rank has begun
 
 	over     atomic.Bool // err is set
-	crowded  bool        // more ranks are on this machine than it has cores
+	near     int         // peers on this machine
 	patience patience
 
 	mu       sync.Mutex
@@ -71,8 +71,8 @@ func newMesh(f *Fabric, gen uint64, self int, peers []transport.Peer) (*Mesh, er
 	if len(m.peers) == 0 {
 		close(m.full)
 	}
-	m.crowded = neighbours(m.peers, m.host, f.Addr())+1 > min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
-	m.patience = f.c.patience(m.crowded)
+	m.near = neighbours(m.peers, m.host, f.Addr())
+	m.patience = f.c.patience(m.near+1 > min(runtime.NumCPU(), runtime.GOMAXPROCS(0)))
 	m.ctx, m.cancel = context.WithCancelCause(f.ctx)
 	return m, nil
 }

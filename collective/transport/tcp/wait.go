@@ -51,8 +51,8 @@ func (c *Config) patience(crowded bool) patience {
 	}
 }
 
-// Crowded says whether more ranks are on this machine than it has cores.
-func (m *Mesh) Crowded() bool { return m.crowded }
+// Near is how many peers are on this machine, which share its cores.
+func (m *Mesh) Near() int { return m.near }
 
 // neighbours is how many peers are on this machine: on this host, at this fabric's own IP
 // address, or on a host of the same machine with a network of its own.

@@ -6,7 +6,11 @@ import (
 	"flag"
 	"math"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/gorun-ml/gorun/worker"
 	"github.com/gorun-ml/gorun/worker/graph"
@@ -16,11 +20,13 @@ import (
 var (
 	epochs = flag.Int("epochs", 10, "")
 	hidden = flag.Int("hidden", 16, "")
-	fault  = flag.String("fault", "", "shape, panic, exit, kill, stop, hang, nan or wait")
+	fault  = flag.String("fault", "", "shape, panic, exit, kill, memory, stop, hang, slow, wait, nan, nan-once, nans or flip")
+	always = flag.Bool("always", false, "it does in each generation, not only in the first")
 	gate   = flag.String("gate", "", "what to wait for: a FIFO that somebody writes to")
 	victim = flag.String("victim", "2", "RANK that goes wrong")
 	at     = flag.Int("at", 20, "step at which it does")
 	save   = flag.String("save", "", "")
+	census = flag.String("census", "", "folder in which each rank notes how many goroutines it has")
 )
 
 func main() { worker.Main(train) }
@@ -36,6 +42,11 @@ func row(sample int, rows ...[]float32) error {
 	}
 	rows[1][0] = float32(math.Tanh(sum))
 	return nil
+}
+
+// count notes how many goroutines this process has.
+func count(dir string) error {
+	return os.WriteFile(filepath.Join(dir, "goroutines-"+strconv.Itoa(os.Getpid())), []byte(strconv.Itoa(runtime.NumGoroutine())), 0o600)
 }
 
 func train(ctx context.Context) error {
@@ -61,7 +72,7 @@ func train(ctx context.Context) error {
 	state := &worker.State{Model: model, Optimizer: graph.Solver(G.NewAdamSolver()), Rate: worker.Constant(0.01)}
 	return worker.Run(ctx, state, func(_ context.Context, s *worker.Session) error {
 		for step := range s.Steps(worker.Sampler{Samples: samples, Batch: 16, Epochs: *epochs, Seed: 1}) {
-			if odd && step.Number == *at && s.Generation() == 1 {
+			if odd && step.Number == *at && (*always || s.Generation() == 1) {
 				switch *fault {
 				case "panic":
 					panic("the flux capacitor is empty")
@@ -75,6 +86,16 @@ func train(ctx context.Context) error {
 					if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 						return err
 					}
+				case "flip":
+					model.Params()[0].Data.Bytes[2] ^= 0x40
+				case "memory":
+					for held := [][]byte{}; ; {
+						some := make([]byte, 1<<20)
+						for i := range some {
+							some[i] = 1
+						}
+						held = append(held, some)
+					}
 				case "hang":
 					select {}
 				case "kill":
@@ -84,10 +105,22 @@ func train(ctx context.Context) error {
 				}
 			}
 			read := row
-			if odd && *fault == "nan" && step.Number == *at {
+			bad := *fault == "nan" && step.Number == *at || *fault == "nan-once" && step.Number == *at && s.Generation() == 1 || *fault == "nans" && step.Number >= *at
+			if odd && bad {
 				read = func(sample int, rows ...[]float32) error {
 					rows[0][0], rows[1][0] = float32(math.NaN()), 0
 					return nil
+				}
+			}
+			if odd && *fault == "slow" {
+				read = func(sample int, rows ...[]float32) error {
+					time.Sleep(5 * time.Millisecond)
+					return row(sample, rows...)
+				}
+			}
+			if *census != "" && step.Number%10 == 0 {
+				if err := count(*census); err != nil {
+					return err
 				}
 			}
 			if _, err := s.Train(step, read); err != nil {

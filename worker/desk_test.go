@@ -186,6 +186,7 @@ func (d *desk) exited(s *seat, err error) {
 	if !s.gone {
 		s.gone, s.since = true, time.Now()
 	}
+	s.ended = true
 	d.left--
 	d.decide()
 }
@@ -226,8 +227,8 @@ func (d *desk) stop() {
 		return
 	}
 	d.stopping = true
-	for _, s := range d.seats {
-		if !s.gone {
+	for _, s := range d.seats { // who was taken for dead is told once it can be reached
+		if !s.dead {
 			s.order(control.Command{Stop: true})
 		}
 	}
@@ -241,8 +242,8 @@ func (d *desk) expire() {
 	var doing []string
 	for _, id := range slices.Sorted(maps.Keys(d.seats)) {
 		s := d.seats[id]
-		if !s.gone {
-			doing = append(doing, fmt.Sprintf("%s (registered %v, killed %v, cut %v, heard of %d)", id, s.registered, s.dead, s.cut, s.heard.ID))
+		if !s.ended {
+			doing = append(doing, fmt.Sprintf("%s (registered %v, killed %v, cut %v, taken for dead %v, heard of %d)", id, s.registered, s.dead, s.cut, s.taken, s.heard.ID))
 		}
 	}
 	d.broken("the job is not over: generation %d of %d ranks, done %v, stopping %v; seats %q", d.gen.ID, len(d.gen.Members), d.gen.Done, d.stopping, doing)

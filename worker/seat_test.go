@@ -36,6 +36,7 @@ type seat struct {
 
 	// As it is.
 	dead, cut, taken bool // taken: for dead, wrongly
+	ended            bool // its process has
 	healed           chan struct{}
 	mesh             transport.Mesh // newest
 	hangs            time.Duration

@@ -85,8 +85,8 @@ func TestHalfAStateIsWorthNothing(t *testing.T) {
 				}
 				c := collective.New(mesh, topology.World{Hosts: []int{0, 0}}, rank, collective.Options{})
 				if rank == 0 {
-					step := []int64{9}
-					err = errors.Join(c.Broadcast(kernels.Of(step), 0), c.Broadcast(trained(9, true, 9).all[0].Data, 0))
+					counts := []int64{9, 0, 0, 0, 0}
+					err = errors.Join(c.Broadcast(kernels.Of(counts), 0), c.Broadcast(trained(9, true, 9).all[0].Data, 0))
 					if err != nil {
 						return err
 					}

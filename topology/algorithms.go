@@ -13,12 +13,12 @@ type Named struct {
 // Algorithm is the algorithm itself. The root matters to rooted operations only.
 func (n Named) Algorithm(root int) Algorithm { return n.make(root) }
 
-// Algorithms is all algorithms of all operations, those of an operation next to each other. The number in a name is the
-// number of segments.
+// Algorithms is all algorithms of all operations, those of an operation next to each other.
+// The number in a name is the number of segments.
 func Algorithms() []Named { return append([]Named(nil), algorithms...) }
 
-// AlgorithmsFor is the algorithms that carry out an operation, in the order in which Select prefers
-// them: the plain first, and of those that cut the data those that pipeline best.
+// AlgorithmsFor is the algorithms that carry out an operation, in the order in which Select
+// prefers them: the plain first, and of those that cut the data those that pipeline best.
 func AlgorithmsFor(k Kind) []Named {
 	var of []Named
 	for _, n := range algorithms {

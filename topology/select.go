@@ -28,7 +28,7 @@ const smallWorld = 8
 // bytes is predicted to be at most a tenth above the best. It depends on nothing but its
 // arguments, so ranks that have the same links choose alike. It simulates what may win, in
 // the order of what each takes at least, no longer than the best so far and only until
-// it is known. That takes milliseconds for 16 ranks and up to a second for 1,024:
+// the choice is known. That takes milliseconds for 16 ranks and up to a second for 1,024:
 // call it once for a class of sizes and keep what it says.
 func Select(w World, c Collective, bytes int64, l Links) Choice {
 	w = w.indexed()
